@@ -1,0 +1,1 @@
+"""Text to batches: vocabularies, tokenizers, indexed token files, batching plans, collation, loading."""

@@ -1,0 +1,1 @@
+"""Measures of text and of losses."""

@@ -1,0 +1,1 @@
+"""Generation: beam search, sampling, scoring, and text in and out."""

@@ -1,0 +1,1 @@
+"""Layers: attention, feed-forward, positions, embeddings, the key/value cache, the fused loss."""

@@ -1,0 +1,8 @@
+"""Tasks: what is learned from which data. Everything that the author of one needs is importable from here."""
+
+from seqtrain.config import register_task, registry
+from seqtrain.tasks.base import Task, TaskConfig
+
+registry.declare_kind("task", TaskConfig)
+
+__all__ = ["Task", "TaskConfig", "register_task"]
