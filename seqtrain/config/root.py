@@ -73,7 +73,7 @@ class RuntimeConfig(Section):
     device: Device = Device.auto
     """auto takes CUDA where there is a GPU, else the CPU."""
     precision: Precision = Precision.auto
-    """auto takes bf16 where the hardware multiplies it (CUDA from Ampere on, CPUs with AMX or AVX512-BF16)., else
+    """auto takes bf16 where the hardware multiplies it (CUDA from Ampere on, CPUs with AMX or AVX512-BF16), else
     fp32."""
     num_threads: int | None = None
     """CPU threads of torch; null takes one a core. The number changes results in the last bits."""

@@ -33,7 +33,7 @@ class LRScheduler:
         self.lr = self.base_lr
 
     def step_update(self, num_updates: int) -> float:
-        """Return the rate after num_updates updates: update n + 1 uses step_update(n), so the first one step_update(0)."""
+        """Return the rate that the update after num_updates updates uses; called with 0 before the first."""
         return self.lr
 
     def step(self, epoch: int, valid_loss: float | None) -> float:
