@@ -92,7 +92,7 @@ class RuntimeConfig(Section):
 class TrainingConfig(RuntimeConfig):
     """One training run: how long, how large an update, on what."""
 
-    max_updates: int | None = None
+    max_updates: int | None = 100_000
     """Stop after so many updates (optimizer steps); null sets no limit."""
     max_epochs: int | None = None
     """Stop after so many passes over the training data; null sets no limit."""

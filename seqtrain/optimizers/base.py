@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from seqtrain.config import MISSING, PluginConfig, Problem
+from seqtrain.config import PluginConfig, Problem
 
 
 @dataclass(kw_only=True)
@@ -17,7 +17,7 @@ class OptimizerConfig(PluginConfig):
     its peak.
     """
 
-    lr: float = MISSING
+    lr: float = 5e-4
     """The learning rate; a schedule takes it as its peak."""
     weight_decay: float = 0.0
     """How much of each parameter is taken away a step, times the learning rate."""
