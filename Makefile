@@ -1,0 +1,58 @@
+# seqtrain: `make help` lists what there is to do. Every target makes .venv first if it is missing.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO_RUN ?= demo-$(shell date +%Y-%m-%d_%H-%M-%S)
+PYTEST_WORKERS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo lint format type test cover bench docs clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED)  ## Make .venv (PYTHON= chooses the interpreter, TORCH= the build of torch)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit(1)' || { \
+		echo "seqtrain needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+		echo "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## Train a small Transformer to translate number words, then translate unseen ones (minutes)
+	$(BIN)/python -m seqtrain.train experiment=demo run_name=$(DEMO_RUN)
+	$(BIN)/python docs/demo.py outputs/$(DEMO_RUN)
+
+lint: $(INSTALLED)  ## Check style and formatting with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## Mend style and formatting with ruff
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(INSTALLED)  ## Check the types with mypy
+	$(BIN)/mypy
+
+test: $(INSTALLED)  ## Run all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+cover: $(INSTALLED)  ## Run all tests and show the lines that none of them reaches
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov=seqtrain --cov-report=term-missing:skip-covered
+
+bench: $(INSTALLED)  ## Measure the training speed against a plain PyTorch loop
+	$(BIN)/python -m benchmarks.training
+
+docs: $(INSTALLED)  ## Build the site into site/
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:  ## Remove .venv and what the tools cached; outputs/ stays
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage seqtrain.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
