@@ -1,0 +1,210 @@
+"""Checkpoint folders: written whole or not at all, verified when they are read, free of pickles.
+
+A folder is written aside, file by file, flushed to the disk, and renamed; its manifest, with the size and SHA-256 of
+every file and a digest of its own, is written last. A folder without a valid manifest is no checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seqtrain.errors import CheckpointError
+from seqtrain.files import sha256, sync_file, sync_folder
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MODEL, OPTIMIZER, STATE, CONFIG = "model.safetensors", "optimizer.safetensors", "state.json", "config.yaml"
+_TEMPORARY, _TRASH = ".tmp-", ".trash-"
+_MAX_JSON_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class CheckpointContent:
+    """What a checkpoint holds.
+
+    Attributes:
+        model: The model's parameters and buffers by name; a tied parameter once.
+        optimizer: The optimizer's tensors, by "parameter name/state key".
+        state: Everything else that must survive, as JSON values.
+        config: The run's resolved config, as YAML.
+        save_assets: Writes the task's vocabularies and tokenizer into the folder.
+    """
+
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+    config: str
+    save_assets: Callable[[Path], None]
+
+
+def checkpoint_name(num_updates: int) -> str:
+    """The folder's name: update_00012000."""
+    return f"update_{num_updates:08d}"
+
+
+def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
+    """Write a checkpoint folder in one step: after a crash at any moment it is there whole, or not at all.
+
+    Raises:
+        CheckpointError: The disk is full, or the folder cannot be written; nothing is left behind.
+    """
+    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write_files(temporary, content)
+        if folder.exists():  # a damaged one: an intact one of this update would have been resumed from
+            folder.rename(folder.with_name(f"{_TRASH}{folder.name}-{os.getpid()}"))
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"{folder}: the checkpoint could not be written: {error}",
+            remedy="make room on the disk and start the same command again; the last good checkpoint is untouched",
+        ) from error
+
+
+def _write_files(folder: Path, content: CheckpointContent) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in content.model.items()}, folder / MODEL)
+    save_file({name: tensor.contiguous() for name, tensor in content.optimizer.items()}, folder / OPTIMIZER)
+    (folder / STATE).write_text(json.dumps(content.state, indent=1, allow_nan=False), encoding="utf-8")
+    (folder / CONFIG).write_text(content.config, encoding="utf-8")
+    content.save_assets(folder)
+    umask = os.umask(0)
+    os.umask(umask)
+    files = {}
+    for path in sorted(folder.iterdir()):
+        path.chmod(0o666 & ~umask)  # safetensors writes files that only their owner may read
+        sync_file(path)
+        files[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    manifest = {"format": FORMAT, "files": files, "digest": _digest(files)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    sync_file(folder / MANIFEST)
+    sync_folder(folder)
+
+
+def _digest(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+class Checkpoint:
+    """A checkpoint folder that was verified: every file is what its manifest says.
+
+    Raises:
+        CheckpointError: The folder is missing, is no checkpoint, or a file of it is missing, truncated or altered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"there is no checkpoint folder {folder}", remedy="give a folder such as outputs/RUN/checkpoints/best"
+            )
+        if not (folder / MANIFEST).is_file():
+            raise CheckpointError(
+                f"{folder} is no checkpoint: it has no {MANIFEST}",
+                remedy="give a folder such as outputs/RUN/checkpoints/best",
+            )
+        self._files = self._verified_manifest()
+
+    def _verified_manifest(self) -> dict[str, Any]:
+        path = self.folder / MANIFEST
+        manifest = _read_json(path)
+        files = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(files, dict) or manifest.get("digest") != _digest(files):
+            raise CheckpointError(f"{path} was altered: its digest does not fit its content")
+        if manifest.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path} is of format {manifest.get('format')}, and this version of seqtrain reads format {FORMAT}",
+                remedy="use the version of seqtrain that wrote it",
+            )
+        for name, entry in files.items():
+            self._verify_file(name, entry)
+        return files
+
+    def _verify_file(self, name: str, entry: Mapping[str, Any]) -> None:
+        path = self.folder / name
+        if Path(name).name != name or path.is_symlink():
+            raise CheckpointError(f"{self.folder / MANIFEST} names a file outside of its folder: {name}")
+        if not isinstance(entry, dict) or set(entry) != {"size", "sha256"}:
+            raise CheckpointError(f"{self.folder / MANIFEST} is malformed: {name} has no size and sha256")
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing from the checkpoint")
+        if path.stat().st_size != entry["size"]:
+            raise CheckpointError(f"{path} is truncated: {path.stat().st_size} bytes instead of {entry['size']}")
+        if sha256(path) != entry["sha256"]:
+            raise CheckpointError(f"{path} was altered: its checksum is not the manifest's")
+
+    @property
+    def model(self) -> dict[str, Tensor]:
+        """The model's tensors by name, on the CPU."""
+        return self._tensors(MODEL)
+
+    @property
+    def optimizer(self) -> dict[str, Tensor]:
+        """The optimizer's tensors by "parameter name/state key", on the CPU."""
+        return self._tensors(OPTIMIZER)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The counters and settings of the run at that moment."""
+        state: dict[str, Any] = _read_json(self.folder / STATE)
+        return state
+
+    @property
+    def config(self) -> str:
+        """The run's resolved config, as YAML: data, never instantiated."""
+        return (self.folder / CONFIG).read_text(encoding="utf-8")
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        if name not in self._files:
+            raise CheckpointError(f"{self.folder} has no {name}")
+        # Read, not mapped: a mapped file that is truncated later would end the process.
+        try:
+            return load_tensors((self.folder / name).read_bytes())
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"{self.folder / name} is no safetensors file: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise CheckpointError(f"{path} is too large to be what it should be")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from error
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint folders in `checkpoints/`, verified or not, the newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.glob("update_*") if path.is_dir() and not path.is_symlink()), reverse=True)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint; a crash in the middle leaves nothing that looks like one."""
+    trash = folder.with_name(f"{_TRASH}{folder.name}-{os.getpid()}")
+    folder.rename(trash)
+    shutil.rmtree(trash)
+
+
+def remove_debris(folder: Path) -> None:
+    """Remove what interrupted writes and removals left; only the run that holds the lock may."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith((_TEMPORARY, _TRASH)):
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""The folder `checkpoints/` of a run: which checkpoints it keeps, and the links `last` and `best`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from seqtrain.errors import CheckpointError
+from seqtrain.files import replace_link
+from seqtrain.training.checkpoint import (
+    STATE,
+    Checkpoint,
+    CheckpointContent,
+    checkpoint_name,
+    find_checkpoints,
+    remove_checkpoint,
+    remove_debris,
+    write_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KeepPolicy:
+    """What is kept.
+
+    Attributes:
+        keep_last: The newest so many.
+        keep_best: The best so many by the validation metric, besides.
+        maximize: Whether more of the metric is better.
+    """
+
+    keep_last: int
+    keep_best: int
+    maximize: bool
+
+
+class CheckpointKeeper:
+    """Writes, finds and removes the checkpoints of one run."""
+
+    def __init__(self, folder: Path, policy: KeepPolicy) -> None:
+        self.folder = folder
+        self._policy = policy
+
+    def save(self, content: CheckpointContent, num_updates: int) -> Path:
+        """Write a checkpoint, point the links at what they name, and only then remove what need not be kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / checkpoint_name(num_updates)
+        write_checkpoint(target, content)
+        replace_link(self.folder / "last", target.name)
+        ranking = self._ranking()
+        replace_link(self.folder / "best", ranking[0].name if ranking else target.name)
+        newest = find_checkpoints(self.folder)[: self._policy.keep_last]
+        kept = {*newest, *ranking[: self._policy.keep_best]}
+        for path in find_checkpoints(self.folder):
+            if path not in kept:
+                remove_checkpoint(path)
+        return target
+
+    def newest_intact(self) -> Checkpoint | None:
+        """The newest checkpoint that can be trusted; None where the run has none yet.
+
+        Raises:
+            CheckpointError: There are checkpoints, and every one is damaged. Starting over would lose them silently.
+        """
+        remove_debris(self.folder)
+        damaged = []
+        for path in find_checkpoints(self.folder):
+            try:
+                checkpoint = Checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("%s; falling back to the checkpoint before it", error)
+                damaged.append(str(error))
+            else:
+                return checkpoint
+        if damaged:
+            raise CheckpointError(
+                "every checkpoint of the run is damaged:\n" + "\n".join(damaged),
+                remedy=f"move {self.folder} away to start over",
+            )
+        return None
+
+    def _ranking(self) -> list[Path]:
+        """The checkpoints that have a validation metric, best first; of equals the older one."""
+        metrics = [(path, metric) for path in find_checkpoints(self.folder) if (metric := _metric(path)) is not None]
+        sign = -1.0 if self._policy.maximize else 1.0
+        return [path for path, _ in sorted(metrics, key=lambda pair: (sign * pair[1], pair[0].name))]
+
+
+def _metric(folder: Path) -> float | None:
+    try:
+        value = json.loads((folder / STATE).read_text(encoding="utf-8"))["metric"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a damaged checkpoint is not among the best; it stays until it is no longer among the newest
+    return float(value) if value is not None else None

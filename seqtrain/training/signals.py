@@ -1,0 +1,48 @@
+"""Stopping a run from outside: SIGINT and SIGTERM ask for an end, a second one enforces it.
+
+This module imports nothing heavy: the handlers stand before torch is imported, so that a signal in the seconds of
+start-up is not lost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SLURM warns with SIGUSR1 where it is told to
+
+
+class StopRequest:
+    """Remembers that a signal asked the run to stop; the loops ask for it between two batches.
+
+    The first signal only sets `signal_name`. A second one ends the process at once, as if there were no handler: what
+    is on the disk is whole at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __bool__(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.signal_name is not None
+
+    def __enter__(self) -> StopRequest:
+        """Install the handlers."""
+        for number in STOP_SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put the former handlers back (a sweep runs several jobs in one process)."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned, it takes
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_name is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.signal_name = signal.Signals(number).name

@@ -1,0 +1,154 @@
+"""One update, from micro-batches to new parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from seqtrain.criterions.base import Criterion, LossOutput
+from seqtrain.data.batch import Batch
+from seqtrain.models.base import Model
+from seqtrain.tasks.base import Task
+from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.metrics import MetricSums
+from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.randomness import seed_everything
+
+_NORM_EPSILON = 1e-6  # keeps the clipping factor finite, as in torch.nn.utils.clip_grad_norm_
+
+
+class TrainableModule(nn.Module):
+    """The one module that distributed training wraps: whatever uses parameters runs inside its forward.
+
+    A fused loss that read the output weight outside of it would leave the ranks with different gradients, silently.
+    """
+
+    def __init__(self, model: Model, criterion: Criterion) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion  # registered as a submodule where it is one, so that its parameters train too
+
+    def forward(self, batch: Batch) -> LossOutput:
+        """The loss of a batch."""
+        return self.criterion(self.model, batch)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All that takes part in an update.
+
+    Attributes:
+        task: Its `train_step` is called for each micro-batch.
+        module: Model and criterion as one module, as distributed training wraps them.
+        optimizer: Makes the step.
+        precision: The number format.
+        processes: Who trains together.
+        device: Where the model is.
+    """
+
+    task: Task
+    module: TrainableModule
+    optimizer: torch.optim.Optimizer
+    precision: MixedPrecision
+    processes: SingleProcess
+    device: torch.device
+
+    def loss(self, model: Model, batch: Batch) -> LossOutput:
+        """The criterion that a task's `valid_step` is handed."""
+        with self.precision.autocast():
+            output: LossOutput = self.module(batch)
+        return output
+
+    def scaled_loss(self, model: Model, batch: Batch) -> LossOutput:
+        """The criterion that a task's `train_step` is handed; its loss is scaled for float16."""
+        output = self.loss(model, batch)
+        return replace(
+            output,
+            loss_sum=self.precision.scale(output.loss_sum),
+            logs={"loss": output.loss_sum.detach(), **output.logs},
+        )
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """The settings of an update.
+
+    Attributes:
+        clip_norm: The L2 norm that the gradient is scaled down to; 0 does not clip.
+        seed: Of dropout.
+    """
+
+    clip_norm: float
+    seed: int
+
+
+def run_update(
+    learner: Learner, batches: Sequence[Batch], sums: MetricSums, *, options: UpdateOptions, first_batch: tuple[int, int]
+) -> bool:
+    """Make one update of this rank's micro-batches.
+
+    Args:
+        learner: What takes part.
+        batches: Its micro-batches.
+        sums: Takes the losses and the gradient norm.
+        options: The settings.
+        first_batch: Epoch and global number of the update's first micro-batch, from which random numbers derive.
+
+    Returns:
+        Whether the step was made; float16 skips one that overflowed.
+    """
+    learner.optimizer.zero_grad(set_to_none=True)
+    sample_size = _accumulate_gradients(learner, batches, sums, options=options, first_batch=first_batch)
+    sample_size = learner.processes.sum(sample_size)
+    learner.precision.unscale(learner.optimizer)
+    norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
+    sums.add("grad_norm", norm)
+    sums.add_number("num_updates", 1)
+    return learner.precision.step(learner.optimizer)
+
+
+def _accumulate_gradients(
+    learner: Learner,
+    batches: Sequence[Batch],
+    sums: MetricSums,
+    *,
+    options: UpdateOptions,
+    first_batch: tuple[int, int],
+) -> int:
+    epoch, number = first_batch
+    processes, sample_size = learner.processes, 0
+    for index, batch in enumerate(batches):
+        shard = number + index * processes.world_size + processes.rank
+        seed_everything(options.seed, "train", epoch, shard)
+        with processes.accumulate(is_last=index == len(batches) - 1):
+            output = learner.task.train_step(
+                batch.to(learner.device), learner.module.model, learner.scaled_loss, learner.optimizer
+            )
+        sample_size += output.sample_size
+        sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
+    return sample_size
+
+
+def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: float) -> Tensor:
+    """Divide summed gradients by the sample size, and scale them down to a norm.
+
+    Args:
+        module: Its parameters' gradients are changed in place.
+        sample_size: Target tokens (or sentences) of the update, over all ranks and micro-batches.
+        clip_norm: The largest L2 norm; 0 does not clip.
+
+    Returns:
+        The L2 norm () of the averaged gradient before clipping, on its device: the host does not wait for it.
+    """
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / max(1, sample_size)
+    factor = torch.full_like(norm, 1.0 / max(1, sample_size))
+    if clip_norm > 0:
+        factor = factor * torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
+    torch._foreach_mul_(gradients, factor)
+    return norm
