@@ -1,0 +1,42 @@
+"""lr_scheduler=my_trapezoid: up, along, and down again (warm-up, stable, decay: Hu et al., 2024, arXiv:2404.06395)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seqtrain.config import Problem
+from seqtrain.lr_schedulers import LRScheduler, LRSchedulerConfig, register_lr_scheduler
+
+
+@dataclass(kw_only=True)
+class MyTrapezoidConfig(LRSchedulerConfig):
+    """Warm-up, stable, decay: a straight line up to optimizer.lr, along it, and down to zero (Hu et al., 2024)."""
+
+    warmup_updates: int = 100
+    """Updates until the learning rate is reached."""
+    decay_updates: int = 1_000
+    """Updates at the end in which it goes down to zero."""
+    total_updates: int = 10_000
+    """Updates of the run; after them the learning rate stays at its last value."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Shown all at once, before any data is read."""
+        if min(self.warmup_updates, self.decay_updates) < 1:
+            yield Problem("warmup_updates", "warmup_updates and decay_updates must be at least 1")
+        if self.total_updates < self.warmup_updates + self.decay_updates:
+            yield Problem("total_updates", "must be at least warmup_updates + decay_updates")
+
+
+@register_lr_scheduler("my_trapezoid", MyTrapezoidConfig)
+class MyTrapezoid(LRScheduler):
+    """A schedule that depends on nothing but the number of updates defines one method."""
+
+    config: MyTrapezoidConfig
+
+    def step_update(self, num_updates: int) -> float:
+        """See `LRScheduler`: the smallest of the three lines at the update that comes next."""
+        update = min(num_updates + 1, self.config.total_updates)
+        rising = update / self.config.warmup_updates
+        falling = (self.config.total_updates + 1 - update) / self.config.decay_updates
+        return self.base_lr * min(rising, 1.0, falling)
