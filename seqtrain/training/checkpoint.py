@@ -25,8 +25,9 @@ from seqtrain.files import sha256, sync_file, sync_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-MODEL, OPTIMIZER, STATE, CONFIG = "model.safetensors", "optimizer.safetensors", "state.json", "config.yaml"
-_TEMPORARY, _TRASH = ".tmp-", ".trash-"
+MODEL, CRITERION, OPTIMIZER = "model.safetensors", "criterion.safetensors", "optimizer.safetensors"
+STATE, CONFIG = "state.json", "config.yaml"
+_TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
 _MAX_JSON_BYTES = 64 << 20
 
 
@@ -36,6 +37,7 @@ class CheckpointContent:
 
     Attributes:
         model: The model's parameters and buffers by name; a tied parameter once.
+        criterion: The criterion's, where it is a module that has any.
         optimizer: The optimizer's tensors, by "parameter name/state key".
         state: Everything else that must survive, as JSON values.
         config: The run's resolved config, as YAML.
@@ -43,6 +45,7 @@ class CheckpointContent:
     """
 
     model: Mapping[str, Tensor]
+    criterion: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     state: Mapping[str, Any]
     config: str
@@ -65,10 +68,12 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         _write_files(temporary, content)
-        if folder.exists():  # a damaged one: an intact one of this update would have been resumed from
-            folder.rename(folder.with_name(f"{_TRASH}{folder.name}-{os.getpid()}"))
+        replaced = folder.with_name(f"{_REPLACED}{folder.name}")
+        if folder.exists():  # a resumed run that had more to do at this update
+            folder.rename(replaced)
         temporary.rename(folder)
         sync_folder(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
@@ -78,8 +83,9 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
 
 
 def _write_files(folder: Path, content: CheckpointContent) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in content.model.items()}, folder / MODEL)
-    save_file({name: tensor.contiguous() for name, tensor in content.optimizer.items()}, folder / OPTIMIZER)
+    for name, tensors in ((MODEL, content.model), (CRITERION, content.criterion), (OPTIMIZER, content.optimizer)):
+        if tensors or name != CRITERION:
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
     (folder / STATE).write_text(json.dumps(content.state, indent=1, allow_nan=False), encoding="utf-8")
     (folder / CONFIG).write_text(content.config, encoding="utf-8")
     content.save_assets(folder)
@@ -154,6 +160,11 @@ class Checkpoint:
         return self._tensors(MODEL)
 
     @property
+    def criterion(self) -> dict[str, Tensor]:
+        """The criterion's tensors by name, on the CPU; most criterions have none."""
+        return self._tensors(CRITERION) if CRITERION in self._files else {}
+
+    @property
     def optimizer(self) -> dict[str, Tensor]:
         """The optimizer's tensors by "parameter name/state key", on the CPU."""
         return self._tensors(OPTIMIZER)
@@ -205,6 +216,12 @@ def remove_checkpoint(folder: Path) -> None:
 def remove_debris(folder: Path) -> None:
     """Remove what interrupted writes and removals left; only the run that holds the lock may."""
     if folder.is_dir():
+        for path in folder.glob(f"{_REPLACED}*"):
+            target = folder / path.name.removeprefix(_REPLACED)
+            if target.exists():
+                shutil.rmtree(path)
+            else:  # interrupted between the two renames
+                path.rename(target)
         for path in folder.iterdir():
             if path.name.startswith((_TEMPORARY, _TRASH)):
                 shutil.rmtree(path, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,21 +68,32 @@ class CheckpointKeeper:
             CheckpointError: There are checkpoints, and every one is damaged. Starting over would lose them silently.
         """
         remove_debris(self.folder)
-        damaged = []
+        damaged: list[tuple[Path, CheckpointError]] = []
         for path in find_checkpoints(self.folder):
             try:
                 checkpoint = Checkpoint(path)
             except CheckpointError as error:
                 logger.warning("%s; falling back to the checkpoint before it", error)
-                damaged.append(str(error))
+                damaged.append((path, error))
             else:
+                self._set_aside([path for path, _ in damaged], checkpoint)
                 return checkpoint
         if damaged:
             raise CheckpointError(
-                "every checkpoint of the run is damaged:\n" + "\n".join(damaged),
+                "every checkpoint of the run is damaged:\n" + "\n".join(str(error) for _, error in damaged),
                 remedy=f"move {self.folder} away to start over",
             )
         return None
+
+    def _set_aside(self, damaged: list[Path], intact: Checkpoint) -> None:
+        """Rename damaged checkpoints, so that they count neither as the newest nor as the best."""
+        for path in damaged:
+            aside = path.with_name(f"damaged_{path.name}")
+            logger.warning("%s is kept as %s", path, aside.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        if damaged:
+            replace_link(self.folder / "last", intact.folder.name)
 
     def _ranking(self) -> list[Path]:
         """The checkpoints that have a validation metric, best first; of equals the older one."""

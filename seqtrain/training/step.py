@@ -85,9 +85,29 @@ class UpdateOptions:
     seed: int
 
 
+@dataclass(frozen=True)
+class UpdateResult:
+    """What one update did.
+
+    Attributes:
+        made: Whether the parameters changed; float16 skips an update that overflowed.
+        num_tokens: Target tokens of this rank, padding not counted.
+        num_sentences: Examples of this rank.
+    """
+
+    made: bool
+    num_tokens: int
+    num_sentences: int
+
+
 def run_update(
-    learner: Learner, batches: Sequence[Batch], sums: MetricSums, *, options: UpdateOptions, first_batch: tuple[int, int]
-) -> bool:
+    learner: Learner,
+    batches: Sequence[Batch],
+    sums: MetricSums,
+    *,
+    options: UpdateOptions,
+    first_batch: tuple[int, int],
+) -> UpdateResult:
     """Make one update of this rank's micro-batches.
 
     Args:
@@ -96,9 +116,6 @@ def run_update(
         sums: Takes the losses and the gradient norm.
         options: The settings.
         first_batch: Epoch and global number of the update's first micro-batch, from which random numbers derive.
-
-    Returns:
-        Whether the step was made; float16 skips one that overflowed.
     """
     learner.optimizer.zero_grad(set_to_none=True)
     sample_size = _accumulate_gradients(learner, batches, sums, options=options, first_batch=first_batch)
@@ -107,7 +124,11 @@ def run_update(
     norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
     sums.add("grad_norm", norm)
     sums.add_number("num_updates", 1)
-    return learner.precision.step(learner.optimizer)
+    return UpdateResult(
+        made=learner.precision.step(learner.optimizer),
+        num_tokens=sum(batch.num_tokens for batch in batches),
+        num_sentences=sum(len(batch) for batch in batches),
+    )
 
 
 def _accumulate_gradients(

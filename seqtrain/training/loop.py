@@ -1,0 +1,355 @@
+"""The training loop: epochs of updates, and what is due after each of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from seqtrain.config.registry import suggest
+from seqtrain.config.root import TrainConfig
+from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.loader import BatchIterator
+from seqtrain.errors import ConfigError, TrainingError
+from seqtrain.lr_schedulers.base import LRScheduler
+from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
+from seqtrain.training.keeper import CheckpointKeeper
+from seqtrain.training.metrics import MetricSums, loss_measures
+from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
+from seqtrain.training.progress import Display
+from seqtrain.training.signals import StopRequest
+from seqtrain.training.state import TrainState
+from seqtrain.training.step import Learner, UpdateOptions, run_update
+from seqtrain.training.validation import ValidationInterruptedError, Validator
+from seqtrain.training.weights import load_named_tensors, named_tensors
+
+logger = logging.getLogger(__name__)
+
+
+class RowWriter(Protocol):
+    """Takes the rows of metrics: metrics.jsonl, TensorBoard, a display."""
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Take one row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the trainer talks to.
+
+    Attributes:
+        keeper: The run's checkpoints.
+        writers: What takes rows of metrics.
+        display: The screen.
+        stop: Whether a signal asked for an end.
+        validator: Measures the validation split; None where the run does not validate.
+        config_yaml: The resolved config, for the checkpoints.
+    """
+
+    keeper: CheckpointKeeper
+    writers: Sequence[RowWriter]
+    display: Display
+    stop: StopRequest
+    validator: Validator | None
+    config_yaml: str
+
+
+class Trainer:
+    """Trains until a limit is reached or a stop is asked for.
+
+    All that must survive a restart is in `state` and `sums`, the model, the optimizer, the schedule and the precision.
+    """
+
+    def __init__(
+        self, config: TrainConfig, learner: Learner, lr_scheduler: LRScheduler, *, surroundings: Surroundings
+    ) -> None:
+        self.config = config
+        self.learner = learner
+        self.lr_scheduler = lr_scheduler
+        self.surroundings = surroundings
+        self.state = TrainState()
+        self.sums = MetricSums()
+        self._metric: float | None = None  # of a validation at the present update
+        self._last_save_update: int | None = None
+        self._last_save_time = time.monotonic()
+        self._clock = time.monotonic()
+
+    # The flow
+
+    def fit(self) -> str:
+        """Train.
+
+        Returns:
+            Why training ended: the limit that was reached, or the name of the signal that asked for it.
+
+        Raises:
+            TrainingError: The loss is no longer a number.
+        """
+        self.learner.module.train()
+        if self.state.num_updates == 0:
+            self._set_lr(self.lr_scheduler.step_update(0))
+        self._clock = time.monotonic()
+        self._settle()  # what an interrupted run had still to do
+        reason = self._end_reason()
+        while reason is None:
+            reason = self._train_epoch()
+        self._finish()
+        return reason
+
+    def _train_epoch(self) -> str | None:
+        """Make the updates of one epoch, or of what is left of it; the reason to end, if there is one."""
+        training, state = self.config.training, self.state
+        options = UpdateOptions(clip_norm=training.clip_norm, seed=training.seed)
+        iterator = self._batch_iterator()
+        try:
+            for batches in iterator:
+                result = run_update(
+                    self.learner, batches, self.sums, options=options, first_batch=(state.epoch, state.next_batch)
+                )
+                state.num_updates += int(result.made)
+                state.num_tokens += result.num_tokens
+                state.num_sentences += result.num_sentences
+                state.next_batch += state.micro_batches_per_update
+                state.pending_epoch_end = state.next_batch >= iterator.num_batches
+                state.pending_validation = self._validation_is_due(made=result.made)
+                self._set_lr(self.lr_scheduler.step_update(state.num_updates))
+                self._count_time(is_training=True)
+                self._settle()
+                self.surroundings.display.advance(state.num_updates)
+                if (reason := self._end_reason()) is not None:
+                    return reason
+        finally:
+            iterator.close()
+        return None
+
+    def _settle(self) -> None:
+        """Do what is due after an update. A stop in the middle of a validation leaves it to the resumed run."""
+        state, checkpoint = self.state, self.config.checkpoint
+        self._metric = None
+        is_new = self._last_save_update != state.num_updates or state.pending_validation or state.pending_epoch_end
+        if state.num_updates % self.config.logging.interval_updates == 0:
+            self._log_training()
+        is_best = False
+        if state.pending_validation:
+            measures = self._validate()
+            if measures is None:
+                return
+            is_best = self._record(measures)
+            state.pending_validation = False
+        save_is_due = (is_best and checkpoint.keep_best > 0) or _divides(
+            checkpoint.save_interval_updates, state.num_updates
+        )
+        if state.pending_epoch_end:
+            save_is_due |= _divides(checkpoint.save_interval_epochs, state.epoch)
+            self._set_lr(self.lr_scheduler.step(state.epoch, state.last_valid_loss))
+            state.epoch, state.next_batch, state.pending_epoch_end = state.epoch + 1, 0, False
+        if checkpoint.save_interval_minutes is not None:
+            save_is_due |= time.monotonic() - self._last_save_time >= 60 * checkpoint.save_interval_minutes
+        self._count_time()
+        if save_is_due and is_new:
+            self.save()
+
+    def _finish(self) -> None:
+        """Log, validate and save what is not yet; a run that was asked to stop only saves."""
+        if not self.surroundings.stop:
+            self._log_training()
+            if self.state.last_validation_update != self.state.num_updates:
+                measures = self._validate()
+                if measures is None:
+                    self.state.pending_validation = True
+                elif self._record(measures):
+                    self._last_save_update = None  # the saved state does not know of it yet
+        if self._last_save_update != self.state.num_updates:
+            self.save()
+
+    def _end_reason(self) -> str | None:
+        """Which limit is reached, or which signal came; None to go on."""
+        training, state = self.config.training, self.state
+        if self.surroundings.stop:
+            return self.surroundings.stop.signal_name
+        if training.max_updates is not None and state.num_updates >= training.max_updates:
+            return f"training.max_updates={training.max_updates}"
+        if training.max_epochs is not None and state.epoch > training.max_epochs:
+            return f"training.max_epochs={training.max_epochs}"
+        if training.stop_time_hours is not None and state.training_seconds >= 3600 * training.stop_time_hours:
+            return f"training.stop_time_hours={training.stop_time_hours}"
+        patience = self.config.validation.patience
+        if patience is not None and state.num_validations_since_best >= patience:
+            return f"validation.patience={patience}"
+        return None
+
+    # Data
+
+    def max_positions(self) -> tuple[int, int]:
+        """The longest source and target that task and model take."""
+        task, model = self.learner.task.max_positions, self.learner.module.model.max_positions
+        return (min(task[0], model[0]), min(task[1], model[1]))
+
+    def _batch_iterator(self) -> BatchIterator:
+        task, processes = self.learner.task, self.learner.processes
+        options = IterationOptions(
+            batching=self.config.batching,
+            max_positions=self.max_positions(),
+            seed=self.config.training.seed,
+            epoch=self.state.epoch,
+            update_freq=self.config.training.update_freq,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            first_batch=self.state.next_batch,
+        )
+        iterator = task.get_batch_iterator(task.dataset("train"), options)
+        if iterator.num_batches == 0:
+            raise TrainingError(
+                f"no training example is left: {iterator.filtered or 'the split is empty'}",
+                remedy="raise batching.max_tokens, or the longest source and target that the task takes",
+            )
+        if self.state.num_updates == 0:
+            logger.info("train: %d examples, %d updates an epoch", iterator.num_examples, iterator.num_updates)
+            for reason, count in iterator.filtered.items():
+                logger.warning("train: %d examples are left out: %s", count, reason)
+        return iterator
+
+    # Measures
+
+    def _set_lr(self, lr: float) -> None:
+        self.lr_scheduler.lr = lr
+        for group in self.learner.optimizer.param_groups:
+            group["lr"] = lr
+
+    def _count_time(self, *, is_training: bool = False) -> None:
+        """Add the time since the last call to the run's, and to the interval's that tokens_per_second is made of."""
+        now = time.monotonic()
+        self.state.training_seconds += now - self._clock
+        if is_training:
+            self.sums.add_number("seconds", now - self._clock)
+        self._clock = now
+
+    def _log_training(self) -> None:
+        """Write the row of the updates since the last one."""
+        num_updates = self.sums.number("num_updates")
+        if num_updates == 0:
+            return
+        sums = self.sums.read()
+        self.sums = MetricSums()
+        measures = {
+            **loss_measures(sums),
+            **self.learner.task.measure_sums(sums),
+            "grad_norm": sums["grad_norm"] / num_updates,
+            "learning_rate": self.lr_scheduler.lr,
+            "tokens_per_second": sums["num_tokens"] / max(sums["seconds"], 1e-9),
+        }
+        self._write_row("train", measures)
+        self._require_numbers(sums)
+
+    def _require_numbers(self, sums: Mapping[str, float]) -> None:
+        bad = [name for name in ("loss", "grad_norm") if not math.isfinite(sums.get(name, 0.0))]
+        if bad:
+            raise TrainingError(
+                f"at update {self.state.num_updates} the {' and the '.join(bad)} is not a finite number any more; "
+                f"the last checkpoint is from before",
+                remedy="lower optimizer.lr, set training.clip_norm, or use training.precision=fp32",
+            )
+
+    def _write_row(self, split: str, measures: Mapping[str, float]) -> None:
+        row = {"split": split, "epoch": self.state.epoch, "update": self.state.num_updates, **measures}
+        for writer in self.surroundings.writers:
+            writer.append(row)
+        self.surroundings.display.show(row)
+
+    # Validation
+
+    def _validation_is_due(self, *, made: bool) -> bool:
+        config, state = self.config.validation, self.state
+        return (made and _divides(config.interval_updates, state.num_updates)) or (
+            state.pending_epoch_end and _divides(config.interval_epochs, state.epoch)
+        )
+
+    def _validate(self) -> dict[str, float] | None:
+        """The measures of the validation split; None when a stop came in the middle."""
+        if self.surroundings.validator is None:
+            return {}
+        try:
+            return self.surroundings.validator.measure("valid")
+        except ValidationInterruptedError:
+            return None
+
+    def _record(self, measures: Mapping[str, float]) -> bool:
+        """Write a validation's row and note its metric; whether it is the best so far."""
+        if not measures:
+            return False
+        config, state = self.config.validation, self.state
+        self._write_row("valid", measures)
+        if config.metric not in measures:
+            self.save()  # the updates up to here are not lost with a mistyped name
+            raise ConfigError(
+                f"validation.metric={config.metric} is not among what was measured: {', '.join(measures)}",
+                remedy=suggest(config.metric, measures) or "set validation.metric to one of them",
+            )
+        value = measures[config.metric]
+        state.last_valid_loss = measures["loss"] if math.isfinite(measures["loss"]) else None
+        state.last_validation_update = state.num_updates
+        self._metric = value if math.isfinite(value) else None
+        return self._metric is not None and state.record_validation(self._metric, maximize=config.maximize)
+
+    # Checkpoints
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment.
+
+        Raises:
+            TrainingError: The loss is not a number: what would be saved is of no use.
+        """
+        self._count_time()
+        state = self.state
+        state.interval_sums = self.sums.read()
+        self._require_numbers(state.interval_sums)
+        module = self.learner.module
+        tensors, plain = optimizer_state(self.learner.optimizer, module)
+        content = CheckpointContent(
+            model=named_tensors(module.model),
+            criterion=named_tensors(module.criterion) if isinstance(module.criterion, nn.Module) else {},
+            optimizer=tensors,
+            state={
+                "train": state.state_dict(),
+                "optimizer": plain,
+                "lr_scheduler": self.lr_scheduler.state_dict(),
+                "precision": self.learner.precision.state_dict(),
+                "metric": self._metric,
+            },
+            config=self.surroundings.config_yaml,
+            save_assets=self.learner.task.save_assets,
+        )
+        path = self.surroundings.keeper.save(content, state.num_updates)
+        logger.info("saved %s", path)
+        self._last_save_update, self._last_save_time = state.num_updates, time.monotonic()
+        self._count_time()
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from where a checkpoint was written.
+
+        Raises:
+            CheckpointError: The checkpoint belongs to another model, or to other data.
+        """
+        saved = checkpoint.state
+        learner = self.learner
+        load_named_tensors(learner.module.model, checkpoint.model, origin=str(checkpoint.folder))
+        if isinstance(learner.module.criterion, nn.Module):
+            load_named_tensors(learner.module.criterion, checkpoint.criterion, origin=str(checkpoint.folder))
+        load_optimizer_state(learner.optimizer, learner.module, tensors=checkpoint.optimizer, plain=saved["optimizer"])
+        self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
+        self.lr_scheduler.lr = learner.optimizer.param_groups[0]["lr"]
+        learner.precision.load_state_dict(saved["precision"])
+        self.state = TrainState.from_state_dict(saved["train"])
+        self.sums.restore(self.state.interval_sums, learner.device)
+        self._metric = saved["metric"]
+        self._last_save_update = self.state.num_updates
+
+
+def _divides(interval: int | None, number: int) -> bool:
+    return interval is not None and number > 0 and number % interval == 0

@@ -1,0 +1,51 @@
+"""A module's tensors by name, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from seqtrain.errors import CheckpointError
+
+_SHOWN = 5
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; a tied parameter once, under the first of its names."""
+    once = {name for name, _ in module.named_parameters()}
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return {
+        name: tensor.detach() for name, tensor in module.state_dict().items() if name in once or name not in parameters
+    }
+
+
+def load_named_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Copy tensors into a module's parameters and buffers.
+
+    Args:
+        module: Takes the values; its dtype and device stay.
+        tensors: What `named_tensors` gave for a module like it.
+        origin: Where they come from, for messages.
+
+    Raises:
+        CheckpointError: Names or shapes do not fit; nothing was copied.
+    """
+    own = named_tensors(module)
+    missing, surplus = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    if missing or surplus:
+        lines = [f"{origin} does not fit the model:"]
+        lines += [f"  it lacks {name}" for name in missing[:_SHOWN]]
+        lines += [f"  the model has no {name}" for name in surplus[:_SHOWN]]
+        raise CheckpointError("\n".join(lines), remedy="give the model config that the checkpoint was trained with")
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            raise CheckpointError(
+                f"{origin} does not fit the model: {name} is {tuple(tensors[name].shape)} there and "
+                f"{tuple(tensor.shape)} here",
+                remedy="the vocabulary or the model's sizes differ: give those that the checkpoint was trained with",
+            )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
