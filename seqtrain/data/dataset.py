@@ -18,11 +18,14 @@ class Dataset(Protocol):
     Attributes:
         lengths: (num_examples, 2) int64: source and target tokens of each, the end symbols included; the source column
             is 0 for a language model.
-        fingerprint: A digest of the content. A resumed run refuses other data.
     """
 
     lengths: np.ndarray
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the content. A resumed run refuses other data."""
+        ...
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -51,6 +54,7 @@ class IterationOptions:
         rank: This process.
         world_size: The number of processes.
         first_batch: The global micro-batch number to start from (a multiple of update_freq * world_size).
+        pin_memory: Whether batches are made in page-locked memory, from which a GPU copies on its own.
     """
 
     batching: BatchingConfig
@@ -62,3 +66,4 @@ class IterationOptions:
     rank: int = 0
     world_size: int = 1
     first_batch: int = 0
+    pin_memory: bool = False

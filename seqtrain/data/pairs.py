@@ -1,0 +1,67 @@
+"""Pairs of a source and a target: the dataset of translation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqtrain.data.batch import Batch
+from seqtrain.data.collate import gather, make_batch
+from seqtrain.data.tokens import IntArray, TokenTable
+
+Sequences = Sequence[Sequence[int] | np.ndarray]
+
+
+class PairDataset:
+    """Source and target sequences, each ended by the end symbol.
+
+    Attributes:
+        source: The source sequences, or None for targets alone.
+        target: The target sequences.
+        lengths: (num_pairs, 2) int64: tokens of each source (0 without sources) and target.
+    """
+
+    def __init__(self, source: TokenTable | None, target: TokenTable) -> None:
+        assert source is None or len(source) == len(target), "as many sources as targets"
+        self.source = source
+        self.target = target
+        self.lengths: IntArray = np.zeros((len(target), 2), dtype=np.int64)
+        if source is not None:
+            self.lengths[:, 0] = source.lengths
+        self.lengths[:, 1] = target.lengths
+
+    @classmethod
+    def from_lists(cls, sources: Sequences | None, targets: Sequences) -> PairDataset:
+        """Make a dataset of token numbers, each list ended by the end symbol (`Vocabulary.encode` appends it)."""
+        return cls(None if sources is None else TokenTable.from_lists(sources), TokenTable.from_lists(targets))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the content."""
+        tables = [table for table in (self.source, self.target) if table is not None]
+        return hashlib.sha256(" ".join(table.fingerprint for table in tables).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return len(self.target)
+
+    def part(self, start: int, stop: int) -> PairDataset:
+        """The pairs start ... stop - 1, without copying their tokens."""
+        return PairDataset(
+            None if self.source is None else self.source.part(start, stop), self.target.part(start, stop)
+        )
+
+    def collate(self, indices: np.ndarray) -> Batch:
+        """Gather pairs into one batch, in the order of the indices (B,)."""
+        indices = indices.astype(np.int64)
+        source = None if self.source is None else _rows(self.source, indices)
+        return make_batch(indices, _rows(self.target, indices), source=source)
+
+
+def _rows(table: TokenTable, indices: IntArray) -> tuple[IntArray, IntArray]:
+    """The tokens of some sequences in a row, (N,), and their lengths (B,)."""
+    starts = table.offsets[indices]
+    lengths = table.offsets[indices + 1] - starts
+    return gather(table.tokens, starts, lengths), lengths
