@@ -67,12 +67,19 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, learner: Learner, lr_scheduler: LRScheduler, *, surroundings: Surroundings
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        lr_scheduler: LRScheduler,
+        *,
+        surroundings: Surroundings,
+        max_positions: tuple[int, int],
     ) -> None:
         self.config = config
         self.learner = learner
         self.lr_scheduler = lr_scheduler
         self.surroundings = surroundings
+        self.max_positions = max_positions
         self.state = TrainState()
         self.sums = MetricSums()
         self._metric: float | None = None  # of a validation at the present update
@@ -186,16 +193,11 @@ class Trainer:
 
     # Data
 
-    def max_positions(self) -> tuple[int, int]:
-        """The longest source and target that task and model take."""
-        task, model = self.learner.task.max_positions, self.learner.module.model.max_positions
-        return (min(task[0], model[0]), min(task[1], model[1]))
-
     def _batch_iterator(self) -> BatchIterator:
         task, processes = self.learner.task, self.learner.processes
         options = IterationOptions(
             batching=self.config.batching,
-            max_positions=self.max_positions(),
+            max_positions=self.max_positions,
             seed=self.config.training.seed,
             epoch=self.state.epoch,
             update_freq=self.config.training.update_freq,

@@ -36,24 +36,20 @@ class TrainableModule(nn.Module):
         return self.criterion(self.model, batch)
 
 
-@dataclass(frozen=True)
-class Learner:
-    """All that takes part in an update.
+@dataclass(frozen=True, kw_only=True)
+class LossFunction:
+    """A model, a criterion and how they run: enough to measure a loss.
 
     Attributes:
-        task: Its `train_step` is called for each micro-batch.
+        task: Whose steps are taken.
         module: Model and criterion as one module, as distributed training wraps them.
-        optimizer: Makes the step.
         precision: The number format.
-        processes: Who trains together.
         device: Where the model is.
     """
 
     task: Task
     module: TrainableModule
-    optimizer: torch.optim.Optimizer
     precision: MixedPrecision
-    processes: SingleProcess
     device: torch.device
 
     def loss(self, model: Model, batch: Batch) -> LossOutput:
@@ -61,6 +57,19 @@ class Learner:
         with self.precision.autocast():
             output: LossOutput = self.module(batch)
         return output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner(LossFunction):
+    """All that takes part in an update.
+
+    Attributes:
+        optimizer: Makes the step.
+        processes: Who trains together.
+    """
+
+    optimizer: torch.optim.Optimizer
+    processes: SingleProcess
 
     def scaled_loss(self, model: Model, batch: Batch) -> LossOutput:
         """The criterion that a task's `train_step` is handed; its loss is scaled for float16."""

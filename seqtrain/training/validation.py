@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from seqtrain.config.root import BatchingConfig
-from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.batch import Batch
+from seqtrain.data.dataset import Dataset, IterationOptions
 from seqtrain.training.metrics import MetricSums, loss_measures
-from seqtrain.training.step import Learner
+from seqtrain.training.step import LossFunction
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ class Validator:
     """Measures a model on a split.
 
     Attributes:
-        learner: The model and how it runs.
+        losses: The model, the criterion and how they run.
         batching: The limits of a batch.
         max_positions: The longest source and target.
         decode: Writes a split's hypotheses, in its order; None measures losses alone.
@@ -33,12 +36,12 @@ class Validator:
         must_stop: Asked between two batches.
     """
 
-    learner: Learner
+    losses: LossFunction
     batching: BatchingConfig
     max_positions: tuple[int, int]
     decode: Callable[[str], list[str]] | None
-    num_examples_shown: int
-    must_stop: Callable[[], bool]
+    num_examples_shown: int = 0
+    must_stop: Callable[[], bool] = lambda: False
 
     def measure(self, split: str) -> dict[str, float]:
         """All measures of a split.
@@ -47,24 +50,24 @@ class Validator:
             ValidationInterruptedError: A stop was asked for.
             DataError: There is no such split.
         """
-        module = self.learner.module
+        module = self.losses.module
         was_training = module.training
         module.eval()
         try:
             with torch.no_grad():  # not inference_mode: a table that grows in here serves training afterwards
                 sums = self._sum_losses(split)
-                measures = {**loss_measures(sums), **self.learner.task.measure_sums(sums)}
-                references = self.learner.task.references(split) if self.decode is not None else None
+                measures = {**loss_measures(sums), **self.losses.task.measure_sums(sums)}
+                references = self.losses.task.references(split) if self.decode is not None else None
                 if self.decode is not None and references is not None:
                     hypotheses = self.decode(split)
                     self._show(hypotheses, references)
-                    measures.update(self.learner.task.measure_text(hypotheses, references))
+                    measures.update(self.losses.task.measure_text(hypotheses, references))
         finally:
             module.train(was_training)
         return measures
 
     def _sum_losses(self, split: str) -> dict[str, float]:
-        task = self.learner.task
+        task = self.losses.task
         options = IterationOptions(batching=self.batching, max_positions=self.max_positions, shuffle=False)
         iterator = task.get_batch_iterator(task.dataset(split), options)
         sums = MetricSums()
@@ -73,9 +76,7 @@ class Validator:
                 for batch in batches:
                     if self.must_stop():
                         raise ValidationInterruptedError
-                    output = task.valid_step(
-                        batch.to(self.learner.device), self.learner.module.model, self.learner.loss
-                    )
+                    output = task.valid_step(batch.to(self.losses.device), self.losses.module.model, self.losses.loss)
                     sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
         finally:
             iterator.close()
@@ -86,3 +87,35 @@ class Validator:
     def _show(self, hypotheses: Sequence[str], references: Sequence[str]) -> None:
         for hypothesis, reference in list(zip(hypotheses, references, strict=True))[: self.num_examples_shown]:
             logger.info("reference:  %s\nhypothesis: %s", reference, hypothesis)
+
+
+@dataclass(frozen=True)
+class StoppableDataset:
+    """A dataset that interrupts whoever reads it once a stop is asked for."""
+
+    dataset: Dataset
+    must_stop: Callable[[], bool]
+
+    @property
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """See `Dataset`."""
+        return self.dataset.lengths
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Dataset`."""
+        return self.dataset.fingerprint
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self.dataset)
+
+    def collate(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
+        """Gather a batch.
+
+        Raises:
+            ValidationInterruptedError: A stop was asked for.
+        """
+        if self.must_stop():
+            raise ValidationInterruptedError
+        return self.dataset.collate(indices)

@@ -1,0 +1,65 @@
+"""`python -m seqtrain.generate`: decode a split or a file with a trained model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqtrain.config.app import Command, Job, launch
+from seqtrain.config.root import GenerateConfig
+
+if TYPE_CHECKING:
+    from seqtrain.generation.text import TextGenerator, TextHypothesis
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: GenerateConfig, job: Job) -> None:
+    """Decode, write the text, and measure it where there are references."""
+    from seqtrain.assemble import load_generator
+    from seqtrain.console import configure_logging, print_result
+
+    configure_logging()
+    generator = load_generator(
+        [Path(folder) for folder in [config.checkpoint, *config.ensemble]],
+        generation=config.generation,
+        batching=config.batching,
+        runtime=config.runtime,
+        data=config.data,
+    )
+    results, references = _decode(generator, config)
+    lines = [hypothesis.text for hypotheses in results for hypothesis in hypotheses]
+    if config.output is None:
+        for line in lines:
+            print_result(line)
+    else:
+        from seqtrain.files import write_text_atomically
+
+        Path(config.output).parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(Path(config.output), "".join(line + "\n" for line in lines))
+    if references is not None and not config.score_reference:
+        best = [hypotheses[0].text for hypotheses in results]
+        for name, value in generator.task.measure_text(best, references).items():
+            logger.info("%s %s: %.2f", config.input or config.split, name, value)
+
+
+def _decode(
+    generator: TextGenerator, config: GenerateConfig
+) -> tuple[list[list[TextHypothesis]], Sequence[str] | None]:
+    """The hypotheses of each line or example, in order, and the references where there are any."""
+    if config.input is not None:
+        from seqtrain.data.text import read_lines
+
+        return generator.generate_lines(read_lines(Path(config.input))), None
+    return generator.generate_dataset(generator.task.dataset(config.split)), generator.task.references(config.split)
+
+
+def main() -> None:
+    """Run the command."""
+    launch(Command("generate", GenerateConfig, "seqtrain.generate:run"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`python -m seqtrain.train`: train a model, or go on training it."""
+
+from __future__ import annotations
+
+import logging
+
+from seqtrain.config.app import Command, Job, launch
+from seqtrain.config.root import TrainConfig
+from seqtrain.errors import PreemptedError
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: TrainConfig, job: Job) -> float | None:
+    """Train in the job's run folder.
+
+    Returns:
+        The best value of the validation metric, for sweepers; None without a validation.
+
+    Raises:
+        PreemptedError: A signal asked for an end; the run is saved.
+    """
+    from seqtrain.console import configure_logging
+    from seqtrain.training.run_folder import RunConfig, RunFolder
+    from seqtrain.training.signals import StopRequest
+
+    written = RunConfig(job.hydra_files["config.yaml"], job.resolved, job.hydra_files)
+    with StopRequest() as stop, RunFolder(job.run_dir, written) as folder:
+        configure_logging(folder.log)
+        folder.write_status("running")
+        from seqtrain.assemble import build_trainer  # torch, which the signal handlers had to precede
+
+        trainer = build_trainer(config, folder, stop)
+        num_updates_before = trainer.state.num_updates
+        with trainer.surroundings.display:
+            reason = trainer.fit()
+        state = trainer.state
+        summary = {"update": state.num_updates, "reason": reason, "best": state.best_metric}
+        if stop:
+            folder.write_status("stopped", **summary)
+            raise PreemptedError(
+                f"{reason} at update {state.num_updates}: the run is saved in {folder.path}",
+                remedy="the same command goes on from there",
+            )
+        folder.write_status("finished", **summary)
+        if state.num_updates == num_updates_before:
+            logger.info("the run in %s was finished already, by %s", folder.path, reason)
+        else:
+            logger.info("finished by %s at update %d, in %s", reason, state.num_updates, folder.path)
+        return state.best_metric
+
+
+def main() -> None:
+    """Run the command."""
+    launch(Command("train", TrainConfig, "seqtrain.train:run"))
+
+
+if __name__ == "__main__":
+    main()
