@@ -8,7 +8,7 @@ from seqtrain.config.app import Command, Job, launch
 from seqtrain.config.root import EvaluateConfig
 
 
-def run(config: EvaluateConfig, job: Job) -> None:
+def run(config: EvaluateConfig, _job: Job) -> None:
     """Print a measure a line: its name, a tab, its value."""
     from seqtrain.assemble import load_evaluator
     from seqtrain.console import configure_logging, print_result

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run(config: GenerateConfig, job: Job) -> None:
+def run(config: GenerateConfig, _job: Job) -> None:
     """Decode, write the text, and measure it where there are references."""
     from seqtrain.assemble import load_generator
     from seqtrain.console import configure_logging, print_result

@@ -10,7 +10,7 @@ from seqtrain.config.app import Command, Job, launch
 from seqtrain.config.root import InteractiveConfig
 
 
-def run(config: InteractiveConfig, job: Job) -> None:
+def run(config: InteractiveConfig, _job: Job) -> None:
     """Read lines from stdin until it ends, and write what the model makes of each."""
     from seqtrain.assemble import load_generator
     from seqtrain.console import configure_logging, console, print_result
