@@ -38,7 +38,7 @@ class MyLion(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": config.lr, "weight_decay": config.weight_decay, "betas": (first, second)})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Move every parameter that has a gradient by its group's learning rate."""
         for group in self.param_groups:
             for parameter in group["params"]:
