@@ -121,6 +121,15 @@ class Registry:
             )
         return entry
 
+    def require(self, kind: str, name: str) -> Entry:
+        """The plug-in of that kind and name; the file that registers it is imported if it was not.
+
+        Raises:
+            PluginError: There is none, there are two, or its file cannot be imported.
+        """
+        load_builtins()
+        return self.get(kind, name)
+
     def find(self, kind: str, name: str) -> Entry | None:
         """The plug-in of that kind and name, or None."""
         return self._entries.get((kind, name))

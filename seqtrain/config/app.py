@@ -1,0 +1,111 @@
+"""From a command line to a job: the one place where Hydra's main function is used.
+
+A command's `main` is one line: `launch(Command("train", TrainConfig, run="seqtrain.assemble:train"))`. The config is
+composed and checked before anything is written, before data is touched and before torch is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from seqtrain.config.arguments import parse_arguments
+from seqtrain.config.command import Command, Job
+from seqtrain.config.job import CheckFirst, JobRunner, Stopped
+from seqtrain.config.messages import composing, report
+from seqtrain.config.registry import load_builtins
+
+__all__ = ["Command", "Job", "conf_folder", "launch"]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_folder() -> Path:
+    """The folder of the configs: the package's own in a wheel, beside the package in a checkout."""
+    packaged = _PACKAGE / "conf"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
+
+
+def launch(command: Command) -> None:
+    """Run a command with the arguments of this process; leave with its exit status if that is not 0."""
+    show_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        _launch(command, sys.argv[1:])
+    except KeyboardInterrupt:
+        print("seqtrain: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(report(error, show_all=show_all))
+
+
+def _launch(command: Command, arguments: Sequence[str]) -> None:
+    line = parse_arguments(arguments)
+    prepare(command)
+    runner = JobRunner(command, line.flags, list(arguments))
+
+    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command.name)
+    def main(config: DictConfig) -> float | None:
+        return runner.run(config)
+
+    with _process_for_hydra([*line.hydra, *_overrides_of_rank()]):
+        CheckFirst.runner = runner
+        try:
+            with composing():
+                main()
+        except Stopped:
+            pass
+        finally:
+            CheckFirst.runner = None
+            runner.remove_empty_folders()
+    if runner.failure is not None:
+        raise runner.failure
+
+
+def prepare(command: Command) -> None:
+    """Tell Hydra what it needs to compose the config of a command."""
+    load_builtins()
+    store = ConfigStore.instance()
+    store.store(name=f"{command.name}_schema", node=command.root, provider="seqtrain")
+    callback = {"seqtrain": {"_target_": f"{CheckFirst.__module__}.{CheckFirst.__qualname__}"}}
+    store.store(group="hydra/callbacks", name="seqtrain", node=callback, provider="seqtrain")
+    OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+
+
+def _run_folder(name: str | None, parent: str) -> str:
+    """The name of a run's folder below parent: the one given, else date and time, with a number if that is taken."""
+    if name is not None:
+        return name
+    stamp = datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
+    numbered = (stamp if number == 1 else f"{stamp}-{number}" for number in range(1, 1_000_000))
+    return next(folder for folder in numbered if not Path(parent, folder).exists())
+
+
+def _overrides_of_rank() -> list[str]:
+    """Under torchrun, the ranks but the first write nothing; the first tells them its folder."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        return []
+    return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+
+
+@contextmanager
+def _process_for_hydra(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads sys.argv, and raises its errors instead of printing them where HYDRA_FULL_ERROR is 1."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error

@@ -1,0 +1,186 @@
+"""Running the job of a composed config: check it, call the command's function, keep errors in order."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from seqtrain.config.check import raise_faults, read, to_yaml
+from seqtrain.config.command import Command, Job
+from seqtrain.config.convert import Faults
+from seqtrain.config.registry import KINDS
+from seqtrain.config.schema import Section
+from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
+
+log = logging.getLogger(__name__)
+
+
+class JobFailedError(RuntimeError):
+    """A job of a sweep failed; with its one argument it survives the way out of a child process."""
+
+
+class Stopped(BaseException):
+    """There is nothing to run, or something to report first.
+
+    No Exception, because Hydra turns those of a callback into warnings.
+    """
+
+
+class JobRunner:
+    """Runs the job of one command line, or each job of its sweep.
+
+    Attributes:
+        failure: What the job of a single run raised; kept aside, so that Hydra adds nothing to it.
+    """
+
+    def __init__(self, command: Command, flags: frozenset[str], argv: list[str]) -> None:
+        self.command = command
+        self.flags = flags
+        self.argv = argv
+        self.failure: Exception | None = None
+        self._checked: Section | None = None
+        self._run_dir: Path | None = None
+        self._made_first: Path | None = None
+
+    def check_before_run(self, config: DictConfig) -> None:
+        """Check the config of a single run before Hydra makes its folder.
+
+        Raises:
+            Stopped: The config is wrong, as `failure` tells, or checking was all that was asked for.
+        """
+        run_dir = Path(os.path.abspath(str(OmegaConf.select(config, "hydra.run.dir"))))
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = str(run_dir)  # as Hydra does a little later; a config may refer to it
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        try:
+            self._checked = self._check(_without_hydra(config))
+        except Exception as error:
+            self.failure = error
+            raise Stopped from error
+        finally:
+            HydraConfig.instance().cfg = before
+        if "check" in self.flags:
+            self._say_right(self._checked)
+            raise Stopped
+        self._run_dir = run_dir
+        missing = [path for path in (run_dir, *run_dir.parents) if not path.exists()]
+        self._made_first = missing[-1] if missing else None
+
+    def run(self, config: DictConfig) -> float | None:
+        """The task function of Hydra."""
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return self._run_in_sweep(config)
+        try:
+            return self._run(config, is_sweep=False)
+        except Exception as error:
+            self.failure = error
+            return None
+
+    def remove_empty_folders(self) -> None:
+        """Take back the folder that Hydra made for the run, if nothing was written there."""
+        if self._run_dir is None or self._made_first is None:
+            return
+        with suppress(OSError):
+            for path in (self._run_dir, *self._run_dir.parents):
+                path.rmdir()
+                if path == self._made_first:
+                    break
+
+    def _run_in_sweep(self, config: DictConfig) -> float | None:
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        try:
+            return self._run(config, is_sweep=True)
+        except PreemptedError as error:
+            log.error("seqtrain: %s", error)
+            sys.exit(error.exit_status)
+        except SeqtrainError as error:
+            log.error("the job %s failed: %s", overrides, error)
+            raise JobFailedError(f"the job {overrides} failed") from None
+        except Exception:
+            log.exception("the job %s failed", overrides)
+            raise JobFailedError(f"the job {overrides} failed") from None
+
+    def _run(self, config: DictConfig, *, is_sweep: bool) -> float | None:
+        checked = self._checked or self._check(config)
+        if "check" in self.flags:
+            self._say_right(checked)
+            return None
+        module, _, function = self.command.run.partition(":")
+        run: Any = getattr(importlib.import_module(module), function)
+        result: float | None = run(checked, self._describe(config, checked, is_sweep=is_sweep))
+        return result
+
+    def _check(self, config: DictConfig) -> Section:
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
+        if not isinstance(container, dict):
+            raise ConfigError("the config is no mapping of keys to values")
+        faults = Faults()
+        checked = read(self.command.root, {str(key): value for key, value in container.items()}, faults)
+        raise_faults(faults)
+        assert checked is not None, "a config without faults can be made"
+        return checked
+
+    def _say_right(self, checked: Section) -> None:
+        choices = [f"{kind}={getattr(checked, kind)._name}" for kind in KINDS if hasattr(checked, kind)]
+        print(" ".join(["the config is right:", self.command.name, *choices]))
+
+    def _describe(self, config: DictConfig, checked: Section, *, is_sweep: bool) -> Job:
+        hydra_config = HydraConfig.get()
+        return Job(
+            command=self.command.name,
+            run_dir=Path(hydra_config.runtime.output_dir),
+            hydra_files=_hydra_files(config),
+            resolved=to_yaml(checked),
+            is_sweep=is_sweep,
+            argv=list(self.argv),
+            flags=self.flags,
+        )
+
+
+class CheckFirst(Callback):
+    """Hydra's call before it makes the folder of a single run."""
+
+    runner: JobRunner | None = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """See `JobRunner.check_before_run`."""
+        if self.runner is not None:
+            self.runner.check_before_run(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a sweep under torchrun, whose ranks would each run sweeps of their own."""
+        if self.runner is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            self.runner.failure = ConfigError(
+                "a sweep cannot run under torchrun", remedy="start the runs one by one, each with torchrun"
+            )
+            raise Stopped
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    task_config = copy.deepcopy(config)
+    with read_write(task_config), open_dict(task_config):
+        del task_config["hydra"]
+    return task_config
+
+
+def _hydra_files(config: DictConfig) -> dict[str, str]:
+    hydra_config: Any = copy.deepcopy(HydraConfig.instance().cfg)
+    with read_write(hydra_config.hydra), open_dict(hydra_config.hydra):
+        del hydra_config.hydra["help"], hydra_config.hydra["hydra_help"]
+    return {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "hydra.yaml": OmegaConf.to_yaml(hydra_config),
+        "overrides.yaml": OmegaConf.to_yaml(hydra_config.hydra.overrides.task),
+    }
