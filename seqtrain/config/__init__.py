@@ -8,9 +8,10 @@ from seqtrain.config.registry import (
     register_task,
     registry,
 )
-from seqtrain.config.schema import MISSING, PluginConfig, Problem, Section
+from seqtrain.config.schema import II, MISSING, PluginConfig, Problem, Section
 
 __all__ = [
+    "II",
     "MISSING",
     "PluginConfig",
     "Problem",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from omegaconf import MISSING
+from omegaconf import II, MISSING
 
-__all__ = ["MISSING", "PluginConfig", "Problem", "Section"]
+__all__ = ["II", "MISSING", "PluginConfig", "Problem", "Section"]
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,9 @@ def __getattr__(name: str) -> Any:
 
         return getattr(base, name)
     raise AttributeError(f"module 'seqtrain.models' has no attribute {name!r}")
+
+
+# The built-ins register themselves when their schemas are imported, which needs the names above.
+# ruff: noqa: E402
+from seqtrain.models.transformer import TransformerConfig as TransformerConfig
+from seqtrain.models.transformer_lm import TransformerLMConfig as TransformerLMConfig

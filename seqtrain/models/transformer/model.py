@@ -1,0 +1,153 @@
+"""The Transformer encoder-decoder.
+
+Shapes: B sentences, S source tokens, T target tokens, D features of the decoder, M features of the encoder, V entries
+of the target vocabulary, K hypotheses a sentence, N = B * K rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqtrain.errors import ConfigError
+from seqtrain.models.base import DecoderCache, EncoderDecoderModel
+from seqtrain.models.transformer.schema import TransformerConfig
+from seqtrain.nn.attention_backends import padding_bias
+from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
+from seqtrain.nn.init import embedding_table, linear_without_bias
+from seqtrain.nn.transformer import DecoderStack, EncoderStack
+
+if TYPE_CHECKING:
+    from seqtrain.data.batch import Batch
+    from seqtrain.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class EncodedSource:
+    """What the encoder hands to the decoder.
+
+    Attributes:
+        features: (B, S, M).
+        bias: (B, 1, 1, S), hides padding from attention; None where nothing is padded.
+    """
+
+    features: Tensor
+    bias: Tensor | None
+
+
+class Transformer(EncoderDecoderModel):
+    """The Transformer (Vaswani et al., 2017), with fairseq's options and numerics.
+
+    A table that several layers share is one parameter with one name: `target_embedding` serves the output layer, and
+    the sources too, where those are tied to it.
+    """
+
+    def __init__(self, config: TransformerConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.config: TransformerConfig = config
+        assert task.source_vocabulary is not None, "an encoder needs sources"
+        num_sources, num_targets = len(task.source_vocabulary), len(task.target_vocabulary)
+        padding = task.target_vocabulary.pad
+        if config.share_all_embeddings and task.source_vocabulary.fingerprint != task.target_vocabulary.fingerprint:
+            raise ConfigError(
+                "model.share_all_embeddings: the vocabularies of source and target differ "
+                f"({num_sources} and {num_targets} entries)",
+                remedy="set task.joined_vocabulary=true, or model.share_all_embeddings=false "
+                "model.share_decoder_input_output_embed=true",
+            )
+        self.target_embedding = embedding_table(num_targets, config.input_dim, padding)
+        self.source_embedding: nn.Embedding | None = None
+        if not config.share_all_embeddings:
+            self.source_embedding = embedding_table(num_sources, config.encoder_embed_dim, padding)
+        self.output_projection: nn.Linear | None = None
+        if not config.ties_output:
+            self.output_projection = nn.Linear(config.output_dim, num_targets, bias=False)
+            nn.init.normal_(self.output_projection.weight, mean=0.0, std=config.output_dim**-0.5)
+        self.encoder_input = InputEmbedding(_source_options(config, padding))
+        self.encoder = EncoderStack(config.encoder_layers, config.encoder_options())
+        self.decoder_input = InputEmbedding(_target_options(config, padding))
+        self.decoder = DecoderStack(config.decoder_layers, config.decoder_options())
+        self.feature_projection: nn.Linear | None = None
+        if config.output_dim != config.decoder_embed_dim:
+            self.feature_projection = linear_without_bias(config.decoder_embed_dim, config.output_dim)
+
+    @property
+    def max_positions(self) -> tuple[int, int]:
+        """The longest source and target, in tokens."""
+        return self.config.max_source_positions, self.config.max_target_positions
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output layer (V, D), which has no bias; see `FeatureModel`."""
+        return self.target_embedding.weight if self.output_projection is None else self.output_projection.weight
+
+    def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
+        """See `EncoderDecoderModel`: (B, S), (B,), (B, T) -> logits (B, T, V)."""
+        features = self.features(source_tokens, source_lengths, previous_tokens)
+        return functional.linear(features, self.output_weight)
+
+    def forward_features(self, batch: Batch) -> Tensor:
+        """The features (B, T, D) that the output layer reads; see `FeatureModel`."""
+        assert batch.source_tokens is not None, "an encoder needs sources"
+        assert batch.source_lengths is not None, "an encoder needs sources"
+        return self.features(batch.source_tokens, batch.source_lengths, batch.previous_tokens)
+
+    def features(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
+        """(B, S), (B,), (B, T) -> (B, T, D)."""
+        encoded = self.encode(source_tokens, source_lengths)
+        x = self.decoder_input(previous_tokens, self.target_embedding.weight)  # (B, T) -> (B, T, D)
+        return self._project(self.decoder(x, encoded.features, encoded.bias))
+
+    def encode(self, source_tokens: Tensor, source_lengths: Tensor) -> EncodedSource:
+        """Read the sources (B, S) of lengths (B,)."""
+        table = self.target_embedding if self.source_embedding is None else self.source_embedding
+        x = self.encoder_input(source_tokens, table.weight)  # (B, S) -> (B, S, M)
+        bias = padding_bias(source_lengths, source_tokens.shape[1], x.dtype)
+        return EncodedSource(self.encoder(x, bias), bias)
+
+    def init_cache(self, encoded: Any, beam_size: int) -> DecoderCache:
+        """See `EncoderDecoderModel`; the K hypotheses of a sentence share what is kept of its source."""
+        assert isinstance(encoded, EncodedSource)
+        return self.decoder.init_cache_with_memory(encoded.features, encoded.bias, beam_size)
+
+    def decode_step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+        """See `EncoderDecoderModel`: (N,) -> logits (N, V)."""
+        assert isinstance(cache, TransformerCache)
+        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, cache.num_steps)  # (N,) -> (N, 1, D)
+        x = self.decoder.step(x.view(cache.batch_size, cache.beam_size, -1), cache)  # (B, K, D)
+        return functional.linear(self._project(x).flatten(0, 1), self.output_weight)
+
+    def _project(self, features: Tensor) -> Tensor:
+        return features if self.feature_projection is None else self.feature_projection(features)
+
+
+def _source_options(config: TransformerConfig, padding_index: int) -> EmbeddingOptions:
+    return EmbeddingOptions(
+        table_dim=config.encoder_embed_dim,
+        embed_dim=config.encoder_embed_dim,
+        max_positions=config.max_source_positions,
+        padding_index=padding_index,
+        positions=not config.no_token_positional_embeddings,
+        learned_positions=config.encoder_learned_pos,
+        scale=not config.no_scale_embedding,
+        norm=config.layernorm_embedding,
+        dropout=config.dropout,
+    )
+
+
+def _target_options(config: TransformerConfig, padding_index: int) -> EmbeddingOptions:
+    return EmbeddingOptions(
+        table_dim=config.input_dim,
+        embed_dim=config.decoder_embed_dim,
+        max_positions=config.max_target_positions,
+        padding_index=padding_index,
+        positions=not config.no_token_positional_embeddings,
+        learned_positions=config.decoder_learned_pos,
+        scale=not config.no_scale_embedding,
+        norm=config.layernorm_embedding,
+        dropout=config.dropout,
+    )

@@ -1,0 +1,5 @@
+"""The Transformer language model."""
+
+from seqtrain.models.transformer_lm.schema import TransformerLMConfig
+
+__all__ = ["TransformerLMConfig"]

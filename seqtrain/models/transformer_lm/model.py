@@ -1,0 +1,92 @@
+"""The Transformer language model.
+
+Shapes: B sequences, T tokens, D features, V entries of the vocabulary, K hypotheses a sentence, N = B * K rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqtrain.models.base import DecoderCache, DecoderModel
+from seqtrain.models.transformer_lm.schema import TransformerLMConfig
+from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
+from seqtrain.nn.init import embedding_table, linear_without_bias
+from seqtrain.nn.transformer import DecoderStack
+
+if TYPE_CHECKING:
+    from seqtrain.data.batch import Batch
+    from seqtrain.tasks.base import Task
+
+
+class TransformerLM(DecoderModel):
+    """The decoder of a Transformer alone, as in GPT (Radford et al., 2018), with fairseq's options and numerics."""
+
+    def __init__(self, config: TransformerLMConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.config: TransformerLMConfig = config
+        num_types, padding = len(task.target_vocabulary), task.target_vocabulary.pad
+        self.target_embedding = embedding_table(num_types, config.input_dim, padding)
+        self.output_projection: nn.Linear | None = None
+        if not config.share_decoder_input_output_embed:
+            self.output_projection = nn.Linear(config.output_dim, num_types, bias=False)
+            nn.init.normal_(self.output_projection.weight, mean=0.0, std=config.output_dim**-0.5)
+        self.decoder_input = InputEmbedding(
+            EmbeddingOptions(
+                table_dim=config.input_dim,
+                embed_dim=config.decoder_embed_dim,
+                max_positions=config.max_target_positions,
+                padding_index=padding,
+                positions=not config.no_token_positional_embeddings,
+                learned_positions=config.decoder_learned_pos,
+                scale=not config.no_scale_embedding,
+                norm=config.layernorm_embedding,
+                dropout=config.dropout,
+            )
+        )
+        self.decoder = DecoderStack(
+            config.decoder_layers, config.layer_options(), final_norm=not config.no_decoder_final_norm
+        )
+        self.feature_projection: nn.Linear | None = None
+        if config.output_dim != config.decoder_embed_dim:
+            self.feature_projection = linear_without_bias(config.decoder_embed_dim, config.output_dim)
+
+    @property
+    def max_positions(self) -> tuple[int, int]:
+        """There is no source; the longest target, in tokens."""
+        return super().max_positions[0], self.config.max_target_positions
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output layer (V, D), which has no bias; see `FeatureModel`."""
+        return self.target_embedding.weight if self.output_projection is None else self.output_projection.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See `DecoderModel`: (B, T) -> logits (B, T, V)."""
+        return functional.linear(self.features(tokens), self.output_weight)
+
+    def forward_features(self, batch: Batch) -> Tensor:
+        """The features (B, T, D) that the output layer reads; see `FeatureModel`."""
+        return self.features(batch.previous_tokens)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, D)."""
+        x = self.decoder_input(tokens, self.target_embedding.weight)  # (B, T) -> (B, T, D)
+        return self._project(self.decoder(x))
+
+    def init_cache(self, batch_size: int, beam_size: int) -> DecoderCache:
+        """See `DecoderModel`."""
+        return self.decoder.init_cache(batch_size, beam_size)
+
+    def decode_step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+        """See `DecoderModel`: (N,) -> logits (N, V)."""
+        assert isinstance(cache, TransformerCache)
+        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, cache.num_steps)  # (N,) -> (N, 1, D)
+        x = self.decoder.step(x.view(cache.batch_size, cache.beam_size, -1), cache)  # (B, K, D)
+        return functional.linear(self._project(x).flatten(0, 1), self.output_weight)
+
+    def _project(self, features: Tensor) -> Tensor:
+        return features if self.feature_projection is None else self.feature_projection(features)
