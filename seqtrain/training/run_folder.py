@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from seqtrain.config.check import from_yaml
-from seqtrain.errors import RunFolderError
+from seqtrain.errors import PreemptedError, RunFolderError
 from seqtrain.files import write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Free the lock, which the kernel does as well if the process is killed."""
+        """Say so if the run failed, and free the lock, which the kernel does as well if the process is killed."""
+        if error is not None and not isinstance(error, PreemptedError):
+            self.write_status("failed", error=f"{type(error).__name__}: {error}")
         self._release()
 
     @property
