@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from seqtrain.config import Problem
+from seqtrain.config import II, Problem
 from seqtrain.lr_schedulers import LRScheduler, LRSchedulerConfig, register_lr_scheduler
 
 
@@ -15,13 +15,16 @@ class MyTrapezoidConfig(LRSchedulerConfig):
 
     warmup_updates: int = 100
     """Updates until the learning rate is reached."""
-    decay_updates: int = 1_000
+    decay_updates: int = 500
     """Updates at the end in which it goes down to zero."""
-    total_updates: int = 10_000
-    """Updates of the run; after them the learning rate stays at its last value."""
+    total_updates: int | None = II("training.max_updates")
+    """Updates of the run, unless said otherwise; after them the learning rate stays at its last value."""
 
     def problems(self) -> Iterator[Problem]:
         """Shown all at once, before any data is read."""
+        if self.total_updates is None:
+            yield Problem("total_updates", "is null, as training.max_updates is: set one of them")
+            return
         if min(self.warmup_updates, self.decay_updates) < 1:
             yield Problem("warmup_updates", "warmup_updates and decay_updates must be at least 1")
         if self.total_updates < self.warmup_updates + self.decay_updates:
@@ -36,7 +39,9 @@ class MyTrapezoid(LRScheduler):
 
     def step_update(self, num_updates: int) -> float:
         """See `LRScheduler`: the smallest of the three lines at the update that comes next."""
-        update = min(num_updates + 1, self.config.total_updates)
+        total = self.config.total_updates
+        assert total is not None, "checked by problems()"
+        update = min(num_updates + 1, total)
         rising = update / self.config.warmup_updates
-        falling = (self.config.total_updates + 1 - update) / self.config.decay_updates
+        falling = (total + 1 - update) / self.config.decay_updates
         return self.base_lr * min(rising, 1.0, falling)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import make_dataclass
 from typing import Any, ClassVar
 
-from seqtrain.config.registry import Entry, load_builtins, registry
+from seqtrain.config import Section, registry
+from seqtrain.config.check import to_container, typed
+from seqtrain.config.registry import Entry
+from seqtrain.config.root import TrainingConfig
 
 
 class PluginContract:
@@ -23,13 +27,15 @@ class PluginContract:
     overrides: ClassVar[Mapping[str, Any]] = {}
 
     def entry(self) -> Entry:
-        """The plug-in's registration."""
-        load_builtins()
-        return registry.get(self.kind, self.name)
+        """The plug-in's registration; its file is imported if it was not."""
+        return registry.require(self.kind, self.name)
 
     def config(self) -> Any:
-        """The plug-in's settings: its defaults and the overrides."""
-        return self.entry().schema(**self.overrides)
+        """The plug-in's settings, checked: its defaults and the overrides, in a config with `training` beside them."""
+        root = make_dataclass("Root", [(self.kind, Any), ("training", TrainingConfig)], bases=(Section,), kw_only=True)
+        training = to_container(TrainingConfig(max_updates=1_000))
+        config: Any = typed(root, {self.kind: {"_name": self.name, **self.overrides}, "training": training})
+        return getattr(config, self.kind)
 
     def build(self, *arguments: Any) -> Any:
         """The plug-in itself.
