@@ -21,7 +21,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenizer: str = 
         DataError: The numbers of strings differ, or are 0.
         ConfigError: sacrebleu has no such tokenizer.
     """
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     check_pairs(hypotheses, references)
     if tokenizer not in BLEU.TOKENIZERS:

@@ -17,7 +17,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     Raises:
         DataError: The numbers of strings differ, or are 0.
     """
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     check_pairs(hypotheses, references)
     return float(CHRF().corpus_score(list(hypotheses), [list(references)]).score)

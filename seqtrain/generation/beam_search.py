@@ -1,0 +1,52 @@
+"""Beam search."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from seqtrain.generation.constraints import Place
+from seqtrain.generation.strategy import Expansion, Strategy
+
+
+class BeamSearch(Strategy):
+    """Follows the K most probable hypotheses at a time; K = 1 is greedy search.
+
+    At each step the 2 K best one-token continuations of a sentence's K rows are ranked. Those among the first K that
+    write the end symbol are finished; the K best that do not go on. As a row has only one continuation that ends, at
+    least K of the 2 K go on, so that the beam stays full after some hypotheses have ended.
+    """
+
+    def __init__(self, end_symbol: int, beam_size: int) -> None:
+        self.end_symbol = end_symbol
+        self.moves_rows = beam_size > 1
+
+    def expand(self, log_probs: Tensor, totals: Tensor, place: Place) -> Expansion:
+        """See `Strategy`."""
+        beam_size = totals.shape[1]
+        if place.is_first is not None and beam_size > 1:
+            totals = totals.clone()
+            totals[:, 1:].masked_fill_(place.is_first[:, None], -math.inf)  # rows that are alike count once
+        # K that go on and one that ends are all that a row can give to the 2 K best
+        values, tokens = log_probs.topk(beam_size + 1, dim=2)  # (B, K, V) -> (B, K, K + 1)
+        ranked = (values + totals[:, :, None]).flatten(1).topk(2 * beam_size, dim=1)  # -> (B, 2 K), best first
+        rows = ranked.indices // (beam_size + 1)
+        tokens = tokens.flatten(1).gather(1, ranked.indices)
+        is_end = tokens == self.end_symbol
+        going_on = self._first_that_go_on(is_end, beam_size)  # (B, K)
+        return Expansion(
+            ended=is_end[:, :beam_size] & (ranked.values[:, :beam_size] != -math.inf),
+            ended_rows=rows[:, :beam_size],
+            ended_totals=ranked.values[:, :beam_size],
+            parents=rows.gather(1, going_on),
+            tokens=tokens.gather(1, going_on),
+            totals=ranked.values.gather(1, going_on),
+        )
+
+    @staticmethod
+    def _first_that_go_on(is_end: Tensor, beam_size: int) -> Tensor:
+        """The ranks (B, K) of the first K candidates of (B, 2 K) that do not end."""
+        ranks = torch.arange(2 * beam_size, device=is_end.device) + 2 * beam_size * is_end
+        return ranks.topk(beam_size, dim=1, largest=False, sorted=True).values % (2 * beam_size)

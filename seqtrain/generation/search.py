@@ -1,0 +1,226 @@
+"""The search for hypotheses: one batch, token by token.
+
+Shapes: B sentences, K rows a sentence, N = B * K rows, L tokens of the longest beginning, V entries of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqtrain.generation.constraints import Constraint, Place
+from seqtrain.generation.decoder import Decoder
+from seqtrain.generation.hypothesis import Endings, History, Hypothesis
+from seqtrain.generation.scoring import LengthPenalty, make_hypotheses
+from seqtrain.generation.strategy import Expansion, Strategy
+
+_STEPS_BETWEEN_POLLS = 8  # on a GPU, where asking how many sentences are done makes the host wait
+_SHARE_THAT_LEAVES = 0.25  # of the sentences of a batch; each time that some leave, the caches are copied
+
+
+@dataclass(frozen=True)
+class Start:
+    """What B sentences begin with.
+
+    Attributes:
+        ids: (B,) int64, the sentences' numbers.
+        tokens: (B, L) int64, padded on the right: the start symbol, then what each text is made to begin with.
+        lengths: (B,) int64, the tokens of each beginning, 1 or more.
+        origins: (B,) int64, the step that writes the hypothesis's first token: step t follows token t of the text. 0
+            where the beginning is part of the hypothesis, lengths - 1 where only what follows it is.
+        max_lengths: (B,) int64, the most tokens that a hypothesis may have before the end symbol.
+    """
+
+    ids: Tensor
+    tokens: Tensor
+    lengths: Tensor
+    origins: Tensor
+    max_lengths: Tensor
+
+    def select(self, sentences: Tensor) -> Start:
+        """Some sentences, (B',) int64."""
+        return Start(
+            self.ids[sentences],
+            self.tokens[sentences],
+            self.lengths[sentences],
+            self.origins[sentences],
+            self.max_lengths[sentences],
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search goes by, beside the model.
+
+    Attributes:
+        padding_symbol: Never written.
+        end_symbol: Ends a hypothesis.
+        unknown_symbol: Is made dearer by `unk_penalty`.
+        unk_penalty: Subtracted from the unknown symbol's log-probability.
+        constraints: Forbid tokens.
+        length_penalty: Ranks what has ended.
+    """
+
+    padding_symbol: int
+    end_symbol: int
+    unknown_symbol: int
+    unk_penalty: float
+    constraints: Sequence[Constraint]
+    length_penalty: LengthPenalty
+
+
+class Search:
+    """Writes the hypotheses of one batch.
+
+    A sentence is done when K of its hypotheses have ended or its greatest length is reached; there is no early stop,
+    so that the scores are those of an exhaustive beam. Sentences that are done leave the batch in groups.
+
+    Args:
+        decoder: The model at work.
+        strategy: Chooses the tokens.
+        rules: What may be written, and what it is worth.
+        start: What the sentences begin with.
+        beam_size: K.
+    """
+
+    def __init__(self, decoder: Decoder, strategy: Strategy, *, rules: Rules, start: Start, beam_size: int) -> None:
+        device = start.tokens.device
+        num_sentences = start.tokens.shape[0]
+        self.decoder = decoder
+        self.strategy = strategy
+        self.rules = rules
+        self.start = start
+        self.beam_size = beam_size
+        self.sentences: Tensor = torch.arange(num_sentences, device=device)  # (B,) numbers in the batch
+        self.tokens: Tensor = start.tokens[:, :1].expand(-1, beam_size)  # (B, K) written last
+        self.totals: Tensor = torch.zeros(num_sentences, beam_size, device=device)  # sums of log-probabilities
+        self.parents: Tensor | None = None  # (B, K) that the decoder has yet to follow
+        self.text: Tensor | None = None  # (B, K, t) all tokens so far, where a rule reads them
+        if any(constraint.reads_text for constraint in rules.constraints):
+            self.text = self.tokens[:, :, None]
+        self.endings = Endings(num_sentences, beam_size, device)
+        self.history = History()
+        self.results: list[list[Hypothesis]] = [[] for _ in range(num_sentences)]
+        self._measure()
+
+    def _measure(self) -> None:
+        """Bounds over the sentences as plain numbers, so that steps need not ask the device."""
+        bounds = torch.stack([self.start.lengths, self.start.origins, self.start.origins + self.start.max_lengths])
+        lengths, origins, ends = bounds.tolist()
+        self.origins: list[int] = origins
+        self.longest_beginning: int = max(lengths)
+        self.last_origin: int = max(origins)
+        self.first_end: int = min(ends)
+        self.last_end: int = max(ends)
+
+    def run(self) -> list[list[Hypothesis]]:
+        """Write until every sentence is done.
+
+        Returns:
+            For each sentence its hypotheses, best first.
+        """
+        poll_interval = _STEPS_BETWEEN_POLLS if self.tokens.is_cuda else 1
+        step = 0
+        while self.origins:
+            self._advance(step)
+            if step % poll_interval == poll_interval - 1 or step >= self.last_end:
+                self._release(step)
+            step += 1
+        return self.results
+
+    def _advance(self, step: int) -> None:
+        """Write one token a row."""
+        if self.parents is not None:
+            offsets = torch.arange(self.parents.shape[0], device=self.parents.device) * self.beam_size
+            self.decoder.reorder((self.parents + offsets[:, None]).flatten())
+        place = self._place(step)
+        log_probs = self.decoder.step(self.tokens.flatten())
+        log_probs = log_probs.view(*self.tokens.shape, -1)  # (N, V) -> (B, K, V)
+        log_probs[:, :, self.rules.padding_symbol] = -math.inf
+        if self.rules.unk_penalty != 0:
+            log_probs[:, :, self.rules.unknown_symbol] -= self.rules.unk_penalty
+        is_forcing = step + 1 < self.longest_beginning
+        forced = self._forced(step, log_probs, place) if is_forcing else None
+        for constraint in self.rules.constraints:
+            constraint.apply(log_probs, place)
+        expansion = self.strategy.expand(log_probs, self.totals, place)
+        self._take(step, expansion if forced is None else self._merge(step, expansion, forced))
+
+    def _place(self, step: int) -> Place:
+        is_first = self.start.lengths == step + 1 if step < self.longest_beginning else None
+        return Place(
+            step=step,
+            lengths=step - self.start.origins,
+            max_lengths=self.start.max_lengths,
+            smallest_length=step - self.last_origin,
+            can_be_full=step >= self.first_end,
+            ids=self.start.ids,
+            is_first=is_first,
+            text=self.text,
+        )
+
+    def _forced(self, step: int, log_probs: Tensor, place: Place) -> Expansion:
+        """What happens in sentences that are still inside their beginning: every row reads on."""
+        tokens = self.start.tokens[:, step + 1, None].expand(-1, self.beam_size)  # (B, K)
+        gains = log_probs.gather(2, tokens[:, :, None])[:, :, 0]
+        is_written = (place.lengths >= 0)[:, None]
+        totals = self.totals + torch.where(is_written, gains, 0.0)
+        rows = torch.arange(self.beam_size, device=tokens.device).expand_as(tokens)
+        ended = (tokens == self.rules.end_symbol) & is_written
+        return Expansion(ended, rows, totals, parents=rows, tokens=tokens, totals=totals)
+
+    def _merge(self, step: int, free: Expansion, forced: Expansion) -> Expansion:
+        is_forced = (self.start.lengths > step + 1)[:, None]
+        return Expansion(
+            ended=torch.where(is_forced, forced.ended, free.ended),
+            ended_rows=torch.where(is_forced, forced.ended_rows, free.ended_rows),
+            ended_totals=torch.where(is_forced, forced.ended_totals, free.ended_totals),
+            parents=torch.where(is_forced, forced.parents, free.parents),
+            tokens=torch.where(is_forced, forced.tokens, free.tokens),
+            totals=torch.where(is_forced, forced.totals, free.totals),
+        )
+
+    def _take(self, step: int, expansion: Expansion) -> None:
+        self.endings.add(step, expansion.ended, expansion.ended_rows, expansion.ended_totals)
+        self.history.append(expansion.parents, expansion.tokens, expansion.totals)
+        self.tokens, self.totals = expansion.tokens, expansion.totals
+        self.parents = expansion.parents if self.strategy.moves_rows else None
+        if self.text is not None:
+            index = expansion.parents[:, :, None].expand_as(self.text)
+            self.text = torch.cat([self.text.gather(1, index), expansion.tokens[:, :, None]], dim=2)
+
+    def _release(self, step: int) -> None:
+        """Let the sentences that are done leave, if they are worth a copy of the caches."""
+        is_done = (self.endings.counts >= self.beam_size) | (step >= self.start.origins + self.start.max_lengths)
+        num_done = int(is_done.sum())
+        num_left = len(self.origins) - num_done
+        if num_left > 0 and num_done < _SHARE_THAT_LEAVES * len(self.origins):
+            return
+        self._collect(is_done.nonzero().flatten())
+        left = (~is_done).nonzero().flatten()
+        self._keep(left)
+
+    def _collect(self, done: Tensor) -> None:
+        """Rebuild the hypotheses of sentences that are done, (B',) int64."""
+        paths = self.history.select(done).trace(self.endings.select(done), self.rules.end_symbol)
+        origins = self.start.origins[done].tolist()
+        hypotheses = make_hypotheses(paths, origins, self.rules.length_penalty)
+        for sentence, found in zip(self.sentences[done].tolist(), hypotheses, strict=True):
+            self.results[sentence] = found
+
+    def _keep(self, left: Tensor) -> None:
+        """Go on with these sentences, (B',) int64."""
+        if len(left) == 0:
+            self.origins = []
+            return
+        self.start = self.start.select(left)
+        self.sentences, self.tokens, self.totals = self.sentences[left], self.tokens[left], self.totals[left]
+        self.parents = None if self.parents is None else self.parents[left]
+        self.text = None if self.text is None else self.text[left]
+        self.endings, self.history = self.endings.select(left), self.history.select(left)
+        self.decoder.keep(left)
+        self._measure()
