@@ -102,8 +102,6 @@ class TrainingConfig(RuntimeConfig):
     """Micro-batches a rank, of which one update is made (gradient accumulation)."""
     clip_norm: float = 0.0
     """Scale the gradient down to this L2 norm; 0 does not clip."""
-    sentence_average: bool = False
-    """Divide the gradient by the number of sentences instead of target tokens."""
     seed: int = 1
     """Of the initial weights, the data order and dropout."""
     compile: bool = False
@@ -197,7 +195,7 @@ class GenerationConfig(Section):
     max_len_b: int = 200
     """See max_len_a."""
     min_len: int = 1
-    """A hypothesis has at least so many tokens, the end symbol included."""
+    """A hypothesis has at least so many tokens before the end symbol, unless its greatest length is less."""
     no_repeat_ngram_size: int = 0
     """Forbid an n-gram of this size to occur twice in a hypothesis; 0 does not."""
     unk_penalty: float = 0.0
