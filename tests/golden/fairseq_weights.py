@@ -38,14 +38,14 @@ def our_state_dict(weights: Mapping[str, np.ndarray], names: set[str]) -> dict[s
         weights: fairseq's parameters by its names; a tied one may stand there under each of its names.
         names: Our model's names; what it ties away (`output_projection.weight`) is left out.
     """
-    renamed = {_rename(name): torch.from_numpy(np.array(value)) for name, value in weights.items()}
-    for prefix in {name.rsplit(".", 2)[0] for name in renamed if name.endswith("_proj.weight")}:
+    found = {renamed(name): torch.from_numpy(np.array(value)) for name, value in weights.items()}
+    for prefix in {name.rsplit(".", 2)[0] for name in found if name.endswith("_proj.weight")}:
         fused, parts = _FUSED[prefix.rsplit(".", 1)[-1]]
         for kind in ("weight", "bias"):
-            renamed[f"{prefix}.{fused}.{kind}"] = torch.cat([renamed[f"{prefix}.{part}.{kind}"] for part in parts])
+            found[f"{prefix}.{fused}.{kind}"] = torch.cat([found[f"{prefix}.{part}.{kind}"] for part in parts])
             if prefix.endswith("cross_attention"):
-                renamed[f"{prefix}.query.{kind}"] = renamed[f"{prefix}.q_proj.{kind}"]
-    return {name: value for name, value in renamed.items() if name in names}
+                found[f"{prefix}.query.{kind}"] = found[f"{prefix}.q_proj.{kind}"]
+    return {name: value for name, value in found.items() if name in names}
 
 
 def fairseq_views(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -63,7 +63,8 @@ def fairseq_views(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return views
 
 
-def _rename(name: str) -> str:
+def renamed(name: str) -> str:
+    """Our name of a parameter of fairseq's."""
     for pattern, replacement in _RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
