@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)  ## Train a small Transformer to translate number words, then translate unseen ones (minutes)
 	$(BIN)/python -m seqtrain.train experiment=demo run_name=$(DEMO_RUN)
-	$(BIN)/python docs/demo.py outputs/$(DEMO_RUN)
+	$(BIN)/python examples/demo.py outputs/$(DEMO_RUN)
 
 lint: $(INSTALLED)  ## Check style and formatting with ruff
 	$(BIN)/ruff check .

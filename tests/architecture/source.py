@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.shared import CHECKOUT
 
-CODE_FOLDERS = ("seqtrain", "tests", "user_plugins", "benchmarks", "docs")
+CODE_FOLDERS = ("seqtrain", "tests", "user_plugins", "benchmarks", "examples")
 
 
 @dataclass(frozen=True)
