@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seqtrain.generation.constraints import Place
 from seqtrain.generation.strategy import Expansion, Strategy
+from seqtrain.generation.top_k import top_k
 
 
 class BeamSearch(Strategy):
@@ -30,7 +31,7 @@ class BeamSearch(Strategy):
             totals = totals.clone()
             totals[:, 1:].masked_fill_(place.is_first[:, None], -math.inf)  # rows that are alike count once
         # K that go on and one that ends are all that a row can give to the 2 K best
-        values, tokens = log_probs.topk(beam_size + 1, dim=2)  # (B, K, V) -> (B, K, K + 1)
+        values, tokens = top_k(log_probs, beam_size + 1)  # (B, K, V) -> (B, K, K + 1)
         ranked = (values + totals[:, :, None]).flatten(1).topk(2 * beam_size, dim=1)  # -> (B, 2 K), best first
         rows = ranked.indices // (beam_size + 1)
         tokens = tokens.flatten(1).gather(1, ranked.indices)

@@ -83,27 +83,29 @@ class WindowDecoder(ModelDecoder):
         self.model: DecoderModel = model
         self.beam_size = beam_size
         self.window_size: int = model.max_positions[1]
-        self.window: list[Tensor] = []  # of (N,): the tokens in the cache
+        device = next(model.parameters()).device
+        # (t, N): the tokens in the cache
+        self.window: Tensor = torch.empty(0, batch_size * beam_size, dtype=torch.long, device=device)
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""
         if len(self.window) == self.window_size:
-            self._slide(tokens.shape[0])
-        self.window.append(tokens)
+            self._slide()
+        self.window = torch.cat([self.window, tokens[None]])
         return super().step(tokens)
 
-    def _slide(self, num_rows: int) -> None:
-        self.window = self.window[len(self.window) - self.window_size // 2 :]
-        self.cache = self.model.init_cache(num_rows // self.beam_size, self.beam_size)
+    def _slide(self) -> None:
+        self.window = self.window[self.window_size - self.window_size // 2 :]
+        self.cache = self.model.init_cache(self.window.shape[1] // self.beam_size, self.beam_size)
         for tokens in self.window:
             self.model.decode_step(tokens, self.cache)
 
     def reorder(self, parents: Tensor) -> None:
         """See `Decoder`."""
         super().reorder(parents)
-        self.window = [tokens[parents] for tokens in self.window]
+        self.window = self.window[:, parents]
 
     def keep(self, sentences: Tensor) -> None:
         """See `Decoder`."""
         super().keep(sentences)
-        self.window = [tokens.view(-1, self.beam_size)[sentences].flatten() for tokens in self.window]
+        self.window = self.window.unflatten(1, (-1, self.beam_size))[:, sentences].flatten(1)  # type: ignore[no-untyped-call]

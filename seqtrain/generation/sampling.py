@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqtrain.generation.constraints import Place
 from seqtrain.generation.strategy import Expansion, Strategy
+from seqtrain.generation.top_k import top_k as top_k_of
 
 
 class Sampling(Strategy):
@@ -68,12 +69,12 @@ def sample(log_probs: Tensor, draws: Tensor, *, top_k: int | None = None, top_p:
     if top_k is None and top_p is None:
         return _invert(log_probs.double().exp(), draws)
     num_candidates = log_probs.shape[-1] if top_k is None else min(top_k, log_probs.shape[-1])
-    candidates = log_probs.topk(num_candidates, dim=-1)  # most probable first
-    probabilities = candidates.values.double().exp()
+    values, tokens = top_k_of(log_probs, num_candidates)  # most probable first
+    probabilities = values.double().exp()
     if top_p is not None:
         before = probabilities.cumsum(dim=-1) - probabilities  # what the more probable ones sum to
         probabilities = probabilities.masked_fill(before >= top_p, 0.0)
-    return candidates.indices.gather(-1, _invert(probabilities, draws)[..., None])[..., 0]
+    return tokens.gather(-1, _invert(probabilities, draws)[..., None])[..., 0]
 
 
 def _invert(weights: Tensor, draws: Tensor) -> Tensor:

@@ -112,6 +112,7 @@ class Search:
         bounds = torch.stack([self.start.lengths, self.start.origins, self.start.origins + self.start.max_lengths])
         lengths, origins, ends = bounds.tolist()
         self.origins: list[int] = origins
+        self.shortest_beginning: int = min(lengths)
         self.longest_beginning: int = max(lengths)
         self.last_origin: int = max(origins)
         self.first_end: int = min(ends)
@@ -143,12 +144,17 @@ class Search:
         log_probs[:, :, self.rules.padding_symbol] = -math.inf
         if self.rules.unk_penalty != 0:
             log_probs[:, :, self.rules.unknown_symbol] -= self.rules.unk_penalty
-        is_forcing = step + 1 < self.longest_beginning
-        forced = self._forced(step, log_probs, place) if is_forcing else None
+        self._take(step, self._choose(log_probs, place))
+
+    def _choose(self, log_probs: Tensor, place: Place) -> Expansion:
+        """Let sentences that are inside their beginning read on, and the others choose."""
+        forced = self._forced(log_probs, place) if place.step + 1 < self.longest_beginning else None
+        if forced is not None and place.step + 1 < self.shortest_beginning:
+            return forced
         for constraint in self.rules.constraints:
             constraint.apply(log_probs, place)
-        expansion = self.strategy.expand(log_probs, self.totals, place)
-        self._take(step, expansion if forced is None else self._merge(step, expansion, forced))
+        chosen = self.strategy.expand(log_probs, self.totals, place)
+        return chosen if forced is None else self._merge(place.step, chosen, forced)
 
     def _place(self, step: int) -> Place:
         is_first = self.start.lengths == step + 1 if step < self.longest_beginning else None
@@ -163,9 +169,9 @@ class Search:
             text=self.text,
         )
 
-    def _forced(self, step: int, log_probs: Tensor, place: Place) -> Expansion:
+    def _forced(self, log_probs: Tensor, place: Place) -> Expansion:
         """What happens in sentences that are still inside their beginning: every row reads on."""
-        tokens = self.start.tokens[:, step + 1, None].expand(-1, self.beam_size)  # (B, K)
+        tokens = self.start.tokens[:, place.step + 1, None].expand(-1, self.beam_size)  # (B, K)
         gains = log_probs.gather(2, tokens[:, :, None])[:, :, 0]
         is_written = (place.lengths >= 0)[:, None]
         totals = self.totals + torch.where(is_written, gains, 0.0)

@@ -49,7 +49,7 @@ def trained_model() -> Transformer:
     task: Any = TinyTask()
     task.target_vocabulary = task.source_vocabulary = NumberedVocabulary(len(weights["decoder.embed_tokens.weight"]))
     sizes = {"layers": 2, "embed_dim": 32, "ffn_embed_dim": 64, "attention_heads": 4}
-    fields = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
+    fields: dict[str, Any] = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
     model = Transformer(TransformerConfig(share_all_embeddings=True, dropout=0.1, **fields), task)
     model.load_state_dict(our_state_dict(weights, set(model.state_dict())))
     return model
