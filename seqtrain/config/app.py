@@ -21,17 +21,11 @@ from seqtrain.config.arguments import parse_arguments
 from seqtrain.config.command import Command, Job
 from seqtrain.config.job import CheckFirst, JobRunner, Stopped
 from seqtrain.config.messages import composing, report
+from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import load_builtins
+from seqtrain.config.searchpath import install
 
-__all__ = ["Command", "Job", "conf_folder", "launch"]
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def conf_folder() -> Path:
-    """The folder of the configs: the package's own in a wheel, beside the package in a checkout."""
-    packaged = _PACKAGE / "conf"
-    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
+__all__ = ["Command", "Job", "launch"]
 
 
 def launch(command: Command) -> None:
@@ -58,7 +52,7 @@ def _launch(command: Command, arguments: Sequence[str]) -> None:
     with _process_for_hydra([*line.hydra, *_overrides_of_rank()]):
         CheckFirst.runner = runner
         try:
-            with composing():
+            with composing(line.hydra):
                 main()
         except Stopped:
             pass
@@ -71,6 +65,7 @@ def _launch(command: Command, arguments: Sequence[str]) -> None:
 
 def prepare(command: Command) -> None:
     """Tell Hydra what it needs to compose the config of a command."""
+    install()
     load_builtins()
     store = ConfigStore.instance()
     store.store(name=f"{command.name}_schema", node=command.root, provider="seqtrain")

@@ -9,16 +9,18 @@ from pathlib import Path
 from seqtrain.config.registry import suggest
 from seqtrain.errors import ConfigError
 
-_OURS = frozenset({"--check", "--resume"})
-_WITH_VALUE = frozenset({"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}) | {
-    "--config-dir",
-    "-cd",
+_SEQTRAIN = ("--check", "--resume")
+_CONFIG_KINDS = ("job", "hydra", "all")
+_INFO_KINDS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+# Hydra's flags, with the values that each takes; anything is a value for ().
+_PLAIN = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
+_COMPLETION = ("--shell-completion", "-sc")
+_WITH_VALUE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--cfg", "-c"), _CONFIG_KINDS),
+    **dict.fromkeys(("--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"), ()),
 }
-_INFO = frozenset({"--info", "-i"})
-_PLAIN = frozenset({"--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m"}) | {
-    "--shell-completion",
-    "-sc",
-}
+_WITH_OPTIONAL_VALUE = dict.fromkeys(("--info", "-i"), _INFO_KINDS)
 
 
 @dataclass(frozen=True)
@@ -52,28 +54,35 @@ def parse_arguments(arguments: Sequence[str]) -> CommandLine:
         flag, has_value, value = word.partition("=")
         if not word.startswith("-"):
             overrides.append(_override(word))
-        elif word in _OURS:
+        elif word in _SEQTRAIN:
             flags.add(word.removeprefix("--"))
         elif flag == "--rerun":
             flags.add("rerun")
-            rerun = Path(value if has_value else _value_of(flag, words))
+            rerun = Path(value if has_value else _next_value(flag, words))
         elif flag in _WITH_VALUE:
-            hydra_flags += [flag, value if has_value else _value_of(flag, words)]
-        elif flag in _INFO:
-            is_followed = bool(words) and not words[0].startswith("-") and not _is_override(words[0])
-            hydra_flags += [word, words.pop(0)] if is_followed else [word]
-        elif word in _PLAIN:
+            hydra_flags += [flag, _checked(flag, value if has_value else _next_value(flag, words))]
+        elif flag in _WITH_OPTIONAL_VALUE:
+            is_followed = has_value or (words and not words[0].startswith("-") and not _is_override(words[0]))
+            hydra_flags += [flag, _checked(flag, value or words.pop(0))] if is_followed else [flag]
+        elif word in (*_PLAIN, *_COMPLETION):
             hydra_flags.append(word)
         else:
-            near = suggest(flag, [*_OURS, *_WITH_VALUE, *_INFO, *_PLAIN, "--rerun"])
-            raise ConfigError(f"unknown flag {flag}", remedy=near)
+            known = [*_SEQTRAIN, "--rerun", *_PLAIN, *_COMPLETION, *_WITH_VALUE, *_WITH_OPTIONAL_VALUE]
+            raise ConfigError(f"unknown flag {flag}", remedy=suggest(flag, known))
     return CommandLine(frozenset(flags), rerun, hydra_flags + overrides)
 
 
-def _value_of(flag: str, words: list[str]) -> str:
+def _next_value(flag: str, words: list[str]) -> str:
     if not words or words[0].startswith("-"):
         raise ConfigError(f"{flag} needs a value")
     return words.pop(0)
+
+
+def _checked(flag: str, value: str) -> str:
+    choices = _WITH_VALUE.get(flag, ()) or _WITH_OPTIONAL_VALUE.get(flag, ())
+    if choices and value not in choices:
+        raise ConfigError(f"{flag} takes {', '.join(choices)}, but is given {value}", remedy=suggest(value, choices))
+    return value
 
 
 def _is_override(word: str) -> bool:

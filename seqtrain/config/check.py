@@ -138,7 +138,7 @@ def refuse_targets(value: Any, path: str, faults: Faults) -> None:
 
 
 def _read_plugin(kind: str, value: Any, faults: Faults) -> Any:
-    options = ", ".join(registry.names(kind))
+    options = ", ".join(registry.all_names(kind))
     if value is None:
         faults.add(kind, f"is null, but a {kind} is needed", f"choose one: {options}")
         return None
@@ -186,6 +186,6 @@ def _gather_problems(config: Any, path: str, faults: Faults) -> None:
 
 def _describe_missing(key: str, schema: type | None) -> str:
     if key in KINDS:
-        return f"{key} is missing: one of {', '.join(registry.names(key))}"
+        return f"{key} is missing: one of {', '.join(registry.all_names(key))}"
     doc = field_docs(schema).get(key.rpartition(".")[2], "") if schema is not None else ""
     return f"{key} is missing: {doc}" if doc else f"{key} is missing"

@@ -47,3 +47,7 @@ class Job:
     argv: list[str]
     plugin_folders: list[str] = field(default_factory=list)
     flags: frozenset[str] = frozenset()
+
+
+class JobFailedError(RuntimeError):
+    """A job of a sweep failed; with its one argument it survives the way out of a child process."""

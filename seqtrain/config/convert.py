@@ -138,7 +138,7 @@ def make_section(schema: type[Any], values: dict[str, Any], path: str, faults: F
 
 def convert_fields(schema: type[Any], value: Mapping[Any, Any], path: str, faults: Faults) -> dict[str, Any]:
     """The converted value of each field that has one; a key that the schema does not have is a fault."""
-    hints = typing.get_type_hints(schema)
+    hints = hints_of(schema)
     fields = {field_.name: field_ for field_ in dataclasses.fields(schema)}
     for key in value:
         if key not in fields:
@@ -154,6 +154,11 @@ def convert_fields(schema: type[Any], value: Mapping[Any, Any], path: str, fault
         elif name in value:
             values[name] = convert(hints[name], plain, key, faults)
     return values
+
+
+def hints_of(schema: type[Any]) -> dict[str, Any]:
+    """The resolved type of each field of a dataclass; nothing for other classes."""
+    return typing.get_type_hints(schema) if dataclasses.is_dataclass(schema) else {}
 
 
 def _default(field_: dataclasses.Field[Any]) -> Any:

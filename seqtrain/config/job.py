@@ -16,18 +16,19 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from seqtrain.config import modules, raw_values
 from seqtrain.config.check import raise_faults, read, to_yaml
-from seqtrain.config.command import Command, Job
+from seqtrain.config.command import Command, Job, JobFailedError
 from seqtrain.config.convert import Faults
+from seqtrain.config.messages import composing
 from seqtrain.config.registry import KINDS
 from seqtrain.config.schema import Section
 from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
 
+PLUGIN_PROVIDER = "seqtrain plug-ins"
+"""What hydra.yaml calls the user folders that a config's plug-ins come from."""
+
 log = logging.getLogger(__name__)
-
-
-class JobFailedError(RuntimeError):
-    """A job of a sweep failed; with its one argument it survives the way out of a child process."""
 
 
 class Stopped(BaseException):
@@ -123,10 +124,14 @@ class JobRunner:
         return result
 
     def _check(self, config: DictConfig) -> Section:
-        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
+        with composing():
+            container = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
         if not isinstance(container, dict):
             raise ConfigError("the config is no mapping of keys to values")
         faults = Faults()
+        _refuse_renamed_plugins(config, faults)
+        raise_faults(faults)
+        raw_values.check_texts(container, HydraConfig.get().overrides.task, faults)
         checked = read(self.command.root, {str(key): value for key, value in container.items()}, faults)
         raise_faults(faults)
         assert checked is not None, "a config without faults can be made"
@@ -141,10 +146,11 @@ class JobRunner:
         return Job(
             command=self.command.name,
             run_dir=Path(hydra_config.runtime.output_dir),
-            hydra_files=_hydra_files(config),
+            hydra_files=_hydra_files(config, _plugin_folders(checked)),
             resolved=to_yaml(checked),
             is_sweep=is_sweep,
             argv=list(self.argv),
+            plugin_folders=_plugin_folders(checked),
             flags=self.flags,
         )
 
@@ -175,10 +181,32 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return task_config
 
 
-def _hydra_files(config: DictConfig) -> dict[str, str]:
+def _refuse_renamed_plugins(config: DictConfig, faults: Faults) -> None:
+    """Take down a `_name` that was set by itself: the settings around it are those of another plug-in."""
+    for kind in KINDS:
+        node = config._get_node(kind) if kind in config else None
+        composed = getattr(OmegaConf.get_type(node), "_name", None) if isinstance(node, DictConfig) else None
+        if isinstance(node, DictConfig) and composed is not None and node.get("_name") != composed:
+            name = node.get("_name")
+            faults.add(
+                f"{kind}._name", f"is {name!r}, but the settings are those of {composed}", f"write {kind}={name}"
+            )
+
+
+def _plugin_folders(config: Section) -> list[str]:
+    """The user folders that the plug-ins of a config come from."""
+    schemas = (type(getattr(config, kind)) for kind in KINDS if hasattr(config, kind))
+    folders = (modules.folder_of(schema.__module__) for schema in schemas)
+    return list(dict.fromkeys(str(folder) for folder in folders if folder is not None))
+
+
+def _hydra_files(config: DictConfig, plugin_folders: list[str]) -> dict[str, str]:
     hydra_config: Any = copy.deepcopy(HydraConfig.instance().cfg)
     with read_write(hydra_config.hydra), open_dict(hydra_config.hydra):
         del hydra_config.hydra["help"], hydra_config.hydra["hydra_help"]
+        hydra_config.hydra.runtime.config_sources += [
+            {"provider": PLUGIN_PROVIDER, "schema": "file", "path": folder} for folder in plugin_folders
+        ]
     return {
         "config.yaml": OmegaConf.to_yaml(config),
         "hydra.yaml": OmegaConf.to_yaml(hydra_config),

@@ -127,8 +127,20 @@ class Registry:
         Raises:
             PluginError: There is none, there are two, or its file cannot be imported.
         """
+        from seqtrain.config.folders import active_folders
+
         load_builtins()
-        return self.get(kind, name)
+        folders = active_folders()
+        folders.resolve(f"{kind}/{name}")
+        entry = self.find(kind, name)
+        if entry is not None:
+            return entry
+        names = self.all_names(kind)
+        broken = "".join(f"\n{text}" for text in folders.broken())
+        raise PluginError(
+            f"no {kind} is called {name!r}; there are: {', '.join(names)}{broken}",
+            remedy=suggest(name, names) or "name the folder of its plug-in: hydra.searchpath=[file://FOLDER]",
+        )
 
     def find(self, kind: str, name: str) -> Entry | None:
         """The plug-in of that kind and name, or None."""
@@ -137,6 +149,13 @@ class Registry:
     def names(self, kind: str) -> list[str]:
         """The registered names of a kind, sorted."""
         return sorted(name for entry_kind, name in self._entries if entry_kind == kind)
+
+    def all_names(self, kind: str) -> list[str]:
+        """The names of a kind, those in user folders whose files are not imported included, sorted."""
+        from seqtrain.config.folders import active_folders
+
+        load_builtins()
+        return sorted({*self.names(kind), *active_folders().names(kind)})
 
     def _check_schema(self, entry: Entry) -> None:
         schema, label = entry.schema, f"{entry.kind}={entry.name} ({entry.origin})"
