@@ -10,6 +10,7 @@ import numpy as np
 from seqtrain.data.batch import Batch
 from seqtrain.data.collate import gather, make_batch
 from seqtrain.data.tokens import IntArray, TokenTable
+from seqtrain.data.vocabulary import Vocabulary
 
 Sequences = Sequence[Sequence[int] | np.ndarray]
 
@@ -23,19 +24,30 @@ class PairDataset:
         lengths: (num_pairs, 2) int64: tokens of each source (0 without sources) and target.
     """
 
-    def __init__(self, source: TokenTable | None, target: TokenTable) -> None:
+    def __init__(self, source: TokenTable | None, target: TokenTable, *, first_token: int = Vocabulary.eos) -> None:
+        """Pair the sequences up.
+
+        Args:
+            source: See the attribute.
+            target: See the attribute.
+            first_token: What the decoder reads before it predicts the first target.
+        """
         assert source is None or len(source) == len(target), "as many sources as targets"
         self.source = source
         self.target = target
+        self._first_token = first_token
         self.lengths: IntArray = np.zeros((len(target), 2), dtype=np.int64)
         if source is not None:
             self.lengths[:, 0] = source.lengths
         self.lengths[:, 1] = target.lengths
 
     @classmethod
-    def from_lists(cls, sources: Sequences | None, targets: Sequences) -> PairDataset:
+    def from_lists(
+        cls, sources: Sequences | None, targets: Sequences, *, first_token: int = Vocabulary.eos
+    ) -> PairDataset:
         """Make a dataset of token numbers, each list ended by the end symbol (`Vocabulary.encode` appends it)."""
-        return cls(None if sources is None else TokenTable.from_lists(sources), TokenTable.from_lists(targets))
+        source = None if sources is None else TokenTable.from_lists(sources)
+        return cls(source, TokenTable.from_lists(targets), first_token=first_token)
 
     @property
     def fingerprint(self) -> str:
@@ -47,17 +59,11 @@ class PairDataset:
         """The number of pairs."""
         return len(self.target)
 
-    def part(self, start: int, stop: int) -> PairDataset:
-        """The pairs start ... stop - 1, without copying their tokens."""
-        return PairDataset(
-            None if self.source is None else self.source.part(start, stop), self.target.part(start, stop)
-        )
-
     def collate(self, indices: np.ndarray) -> Batch:
         """Gather pairs into one batch, in the order of the indices (B,)."""
         indices = indices.astype(np.int64)
         source = None if self.source is None else _rows(self.source, indices)
-        return make_batch(indices, _rows(self.target, indices), source=source)
+        return make_batch(indices, _rows(self.target, indices), first=self._first_token, source=source)
 
 
 def _rows(table: TokenTable, indices: IntArray) -> tuple[IntArray, IntArray]:

@@ -6,3 +6,8 @@ from seqtrain.tasks.base import Task, TaskConfig
 registry.declare_kind("task", TaskConfig)
 
 __all__ = ["Task", "TaskConfig", "register_task"]
+
+# The built-ins register themselves when their schemas are imported, which needs the names above.
+# ruff: noqa: E402
+from seqtrain.tasks.language_modeling import LanguageModelingConfig as LanguageModelingConfig
+from seqtrain.tasks.translation import TranslationConfig as TranslationConfig

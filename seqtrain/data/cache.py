@@ -1,0 +1,79 @@
+"""Folders that are made once and found again by what they are made from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from seqtrain.data.files import sync_folder
+from seqtrain.data.manifest import checked_digests, listed_files, write_manifest
+from seqtrain.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_KEY_LENGTH = 32
+
+
+def cache_root(configured: str | None) -> Path:
+    """The folder of the cache: the configured one, else $SEQTRAIN_CACHE, else ~/.cache/seqtrain."""
+    return Path(configured or os.environ.get("SEQTRAIN_CACHE") or "~/.cache/seqtrain").expanduser()
+
+
+def cached_folder(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder of a key, made now if it is not there or is damaged.
+
+    It is built under another name and renamed, so two processes may build the same at once: the first to finish wins,
+    and neither sees the other's half.
+
+    Args:
+        root: The cache.
+        kind: What sort of folder, for people who look into the cache.
+        key: A digest of all that the content depends on.
+        build: Fills an empty folder.
+
+    Raises:
+        DataError: The cache cannot be written, or `build` raised it.
+    """
+    target = root / kind / key[:_KEY_LENGTH]
+    if _is_intact(target):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    except OSError as error:
+        raise DataError(
+            f"the cache {root} cannot be written: {error.strerror}", remedy="set task.cache=FOLDER or SEQTRAIN_CACHE"
+        ) from error
+    try:
+        build(building)
+        write_manifest(building)
+        _rename(building, target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def _is_intact(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        checked_digests(folder, listed_files(folder))
+    except DataError as error:
+        logger.warning("making a damaged folder of the cache again: %s", error.args[0])
+        shutil.rmtree(folder)
+        return False
+    return True
+
+
+def _rename(building: Path, target: Path) -> None:
+    try:
+        building.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        return  # another process made the same meanwhile
+    sync_folder(target.parent)

@@ -1,0 +1,173 @@
+"""Lines of text to token numbers: in parallel where it pays, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
+from seqtrain.data.tokens import IntArray
+from seqtrain.data.vocabulary import Vocabulary
+
+_CHUNK_CHARACTERS = 2**19
+_CHUNKS_WITHOUT_WORKERS = 12  # below this, starting processes takes longer than the work
+
+
+@dataclass(frozen=True)
+class Codec:
+    """The way between the text of one language and token numbers.
+
+    Attributes:
+        tokenizer: Text to symbols.
+        vocabulary: Symbols to numbers.
+        append_eos: Whether a line ends with the end symbol.
+    """
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    append_eos: bool = True
+
+    def encode(self, line: str) -> IntArray:
+        """The numbers of a line, (T,) int64."""
+        return self.vocabulary.encode(self.tokenizer.tokenize(line), append_eos=self.append_eos)
+
+    def decode(self, numbers: Iterable[int], unknown: str = "<unk>") -> str:
+        """The text of numbers, without special symbols.
+
+        Args:
+            numbers: Token numbers.
+            unknown: What is written for the unknown symbol.
+        """
+        vocabulary = self.vocabulary
+        symbols = [
+            unknown if number == vocabulary.unk else vocabulary.symbol(number)
+            for number in map(int, numbers)
+            if number >= vocabulary.unk
+        ]
+        return self.tokenizer.detokenize(symbols)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that decides which numbers a text becomes."""
+        return f"{self.tokenizer.fingerprint} {self.vocabulary.fingerprint} {self.append_eos}"
+
+    def save(self, folder: Path, tokenizer_name: str, vocabulary_name: str) -> None:
+        """Write tokenizer and vocabulary into a folder."""
+        self.tokenizer.save(folder, tokenizer_name)
+        self.vocabulary.save(folder / vocabulary_name)
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer_name: str, vocabulary_name: str, *, append_eos: bool) -> Codec:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: A file is missing or malformed.
+        """
+        vocabulary = Vocabulary.load(folder / vocabulary_name)
+        return cls(load_tokenizer(folder, tokenizer_name), vocabulary, append_eos)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some lines as symbols.
+
+    Attributes:
+        symbols: Each once, in the order of their first occurrence.
+        tokens: (num_tokens,) positions in `symbols`.
+        lengths: (num_lines,) tokens of each line.
+    """
+
+    symbols: list[str]
+    tokens: npt.NDArray[np.uint32]
+    lengths: IntArray
+
+
+def number_lines(
+    tokens: np.ndarray, lengths: IntArray, table: IntArray, *, append_eos: bool
+) -> tuple[IntArray, IntArray]:
+    """Give the symbols of lines their numbers.
+
+    Args:
+        tokens: (num_tokens,) the symbols of all lines in a row.
+        lengths: (num_lines,) tokens of each line.
+        table: The number of each symbol.
+        append_eos: Whether to put the end symbol behind each line.
+
+    Returns:
+        The numbers of all lines in a row, and the lengths of the lines, end symbols included.
+    """
+    numbers = table[tokens]
+    if not append_eos:
+        return numbers, lengths
+    return np.insert(numbers, np.cumsum(lengths), Vocabulary.eos), lengths + 1
+
+
+def tokenize(lines: Iterable[str], tokenizer: Tokenizer, *, num_workers: int | None = None) -> Iterator[Chunk]:
+    """Cut lines into symbols, chunk by chunk, in the order of the lines.
+
+    Args:
+        lines: Of text.
+        tokenizer: Cuts a line.
+        num_workers: Processes; None takes one a core, and none for a short text.
+    """
+    chunks = _chunks(lines)
+    count = num_workers if num_workers is not None else len(os.sched_getaffinity(0))
+    first = list(islice(chunks, _CHUNKS_WITHOUT_WORKERS))
+    if count <= 1 or (num_workers is None and len(first) < _CHUNKS_WITHOUT_WORKERS):
+        for chunk in chain(first, chunks):
+            yield _tokenize_chunk(chunk, tokenizer)
+        return
+    # spawned, not forked: the process may run threads already, and a fork would copy their locks
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (tokenizer,)) as pool:
+        waiting: deque[Future[Chunk]] = deque()
+        for chunk in chain(first, chunks):
+            waiting.append(pool.submit(_work, chunk))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line) + 1
+        if size >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _tokenize_chunk(lines: Sequence[str], tokenizer: Tokenizer) -> Chunk:
+    numbers: dict[str, int] = {}
+    tokens: list[int] = []
+    lengths = np.empty(len(lines), dtype=np.int64)
+    for position, line in enumerate(lines):
+        symbols = tokenizer.tokenize(line)
+        tokens += [numbers.setdefault(symbol, len(numbers)) for symbol in symbols]
+        lengths[position] = len(symbols)
+    return Chunk(list(numbers), np.array(tokens, dtype=np.uint32), lengths)
+
+
+_worker_tokenizer: list[Tokenizer] = []
+
+
+def _start_worker(tokenizer: Tokenizer) -> None:
+    """Runs once in each process."""
+    _worker_tokenizer[:] = [tokenizer]
+
+
+def _work(lines: list[str]) -> Chunk:
+    return _tokenize_chunk(lines, _worker_tokenizer[0])

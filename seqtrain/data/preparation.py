@@ -1,0 +1,185 @@
+"""From the lines of a corpus to a data-bin folder: tokenizers, vocabularies, token files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from seqtrain.data.databin import Layout, save_codecs, share
+from seqtrain.data.encoding import Chunk, Codec, number_lines, tokenize
+from seqtrain.data.indexed import IndexedWriter, open_indexed
+from seqtrain.data.progress import track_lines
+from seqtrain.data.text import Lines
+from seqtrain.data.tokenizers import Tokenizer, TokenizerKind, TokenizerOptions, make_tokenizer
+from seqtrain.data.tokens import IntArray
+from seqtrain.data.vocabulary import Vocabulary
+from seqtrain.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_PROVISIONAL_SIZE = 2**32 - 2
+_BLOCK_TOKENS = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecOptions:
+    """How tokenizers and vocabularies are made from the training text.
+
+    Attributes:
+        tokenizer: Its kind and size.
+        joined: Whether the languages have one tokenizer and one vocabulary.
+        num_words: The most symbols a vocabulary has, or None.
+        min_count: Symbols that occur less often become unknown.
+        append_eos: Whether a line ends with the end symbol.
+    """
+
+    tokenizer: TokenizerOptions
+    joined: bool
+    num_words: int | None = None
+    min_count: int = 0
+    append_eos: bool = True
+
+
+def prepare(
+    train: Sequence[Lines], layout: Layout, folder: Path, *, options: CodecOptions, num_workers: int | None = None
+) -> tuple[Codec, ...]:
+    """Make tokenizers and vocabularies from the training text, and write them with the token files of `train`.
+
+    The text is tokenized once: its symbols get provisional numbers in the order in which they come up, which become
+    those of the vocabulary when all are counted.
+
+    Args:
+        train: The lines of each language.
+        layout: The languages and the names of the files.
+        folder: Where to write.
+        options: How to make them.
+        num_workers: Processes; None takes one a core.
+
+    Raises:
+        DataError: The text is malformed or empty.
+    """
+    tokenizers = _make_tokenizers(train, options)
+    drafts = [
+        _Draft.write(lines, tokenizer, folder / f"draft.{language}", num_workers=num_workers)
+        for language, lines, tokenizer in zip(layout.languages, train, tokenizers, strict=True)
+    ]
+    codecs: list[Codec] = []
+    for draft, tokenizer in zip(drafts, tokenizers, strict=True):
+        counts = sum((other.counts for other in drafts), Counter()) if options.joined else draft.counts
+        vocabulary = _make_vocabulary(counts, tokenizer, options)
+        codecs.append(share(Codec(tokenizer, vocabulary, options.append_eos), codecs))
+    for language, draft, codec in zip(layout.languages, drafts, codecs, strict=True):
+        draft.rewrite(folder / layout.tokens("train", language), codec)
+        logger.info("vocabulary%s: %d symbols", f" of {language}" if language else "", len(codec.vocabulary))
+    save_codecs(folder, layout, codecs)
+    return tuple(codecs)
+
+
+def encode_split(
+    lines: Sequence[Lines],
+    codecs: Sequence[Codec],
+    prefixes: Sequence[Path],
+    *,
+    num_workers: int | None = None,
+) -> None:
+    """Write the token files of a split.
+
+    Args:
+        lines: Of each language.
+        codecs: Of each language.
+        prefixes: The paths of each language's files without `.bin` and `.idx`.
+        num_workers: Processes; None takes one a core.
+    """
+    for side, codec, prefix in zip(lines, codecs, prefixes, strict=True):
+        with IndexedWriter(prefix, vocabulary_size=len(codec.vocabulary)) as writer:
+            for chunk in _tokenize(side, codec.tokenizer, prefix.name, num_workers):
+                table = codec.vocabulary.text_indices(chunk.symbols)
+                writer.write(*number_lines(chunk.tokens, chunk.lengths, table, append_eos=codec.append_eos))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A tokenized text whose symbols have provisional numbers.
+
+    Attributes:
+        prefix: Of its token files.
+        symbols: By provisional number.
+        counts: How often each occurs.
+    """
+
+    prefix: Path
+    symbols: list[str]
+    counts: Counter[str]
+
+    @classmethod
+    def write(cls, lines: Lines, tokenizer: Tokenizer, prefix: Path, *, num_workers: int | None) -> _Draft:
+        """Tokenize lines into token files of provisional numbers."""
+        numbers: dict[str, int] = {}
+        counts: Counter[str] = Counter()
+        with IndexedWriter(prefix, vocabulary_size=_PROVISIONAL_SIZE) as writer:
+            for chunk in _tokenize(lines, tokenizer, "train", num_workers):
+                table = np.array([numbers.setdefault(symbol, len(numbers)) for symbol in chunk.symbols], dtype=np.int64)
+                occurrences = np.bincount(chunk.tokens, minlength=len(chunk.symbols)).tolist()
+                counts.update(dict(zip(chunk.symbols, occurrences, strict=True)))
+                writer.write(table[chunk.tokens], chunk.lengths)
+        return cls(prefix, list(numbers), counts)
+
+    def rewrite(self, prefix: Path, codec: Codec) -> None:
+        """Write the text with the numbers of a vocabulary, and remove the draft."""
+        table = codec.vocabulary.text_indices(self.symbols)
+        draft = open_indexed(self.prefix, vocabulary_size=_PROVISIONAL_SIZE)
+        with IndexedWriter(prefix, vocabulary_size=len(codec.vocabulary)) as writer:
+            for start, stop in _blocks(draft.offsets):
+                tokens = draft.tokens[draft.offsets[start] : draft.offsets[stop]]
+                lengths = np.diff(draft.offsets[start : stop + 1])
+                writer.write(*number_lines(tokens, lengths, table, append_eos=codec.append_eos))
+        for suffix in (".bin", ".idx"):
+            self.prefix.with_name(self.prefix.name + suffix).unlink()
+
+
+def _blocks(offsets: IntArray) -> Iterator[tuple[int, int]]:
+    """Ranges of sequences that together have some millions of tokens, or one sequence if it has more."""
+    start = 0
+    while start < len(offsets) - 1:
+        stop = int(np.searchsorted(offsets, offsets[start] + _BLOCK_TOKENS, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield start, stop
+        start = stop
+
+
+def _make_tokenizers(train: Sequence[Lines], options: CodecOptions) -> list[Tokenizer]:
+    """One for each language, or the same for all."""
+    if options.tokenizer.kind is TokenizerKind.sentencepiece:
+        logger.info("training sentencepiece on %s lines", " + ".join(str(len(lines)) for lines in train))
+    if options.joined:
+        return [make_tokenizer(options.tokenizer, _alternate(train))] * len(train)
+    return [make_tokenizer(options.tokenizer, lines) for lines in train]
+
+
+def _alternate(sides: Sequence[Iterable[str]]) -> Iterator[str]:
+    """A line of each side, then the next of each: so that a part of them holds as much of each."""
+    return (line for line in chain.from_iterable(zip_longest(*sides)) if line is not None)
+
+
+def _make_vocabulary(counts: Counter[str], tokenizer: Tokenizer, options: CodecOptions) -> Vocabulary:
+    if not counts:
+        raise DataError("the training text is empty")
+    if tokenizer.alphabet is not None:
+        return Vocabulary.build({**dict.fromkeys(tokenizer.alphabet, 0), **counts})
+    return Vocabulary.build(counts, threshold=options.min_count, num_words=options.num_words)
+
+
+def _tokenize(lines: Lines, tokenizer: Tokenizer, label: str, num_workers: int | None) -> Iterator[Chunk]:
+    begin = time.perf_counter()
+    with track_lines(f"tokenizing {label}", len(lines)) as advance:
+        for chunk in tokenize(lines, tokenizer, num_workers=num_workers):
+            yield chunk
+            advance(len(chunk.lengths))
+    logger.info("tokenized %s: %d lines in %.1f s", label, len(lines), time.perf_counter() - begin)

@@ -1,0 +1,312 @@
+"""What the tasks that learn from text have in common: tokenizers, vocabularies, the cache, data-bin folders."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqtrain.data.cache import cache_root, cached_folder
+from seqtrain.data.databin import (
+    Layout,
+    is_data_bin,
+    load_codecs,
+    open_tokens,
+    save_codecs,
+    saved_layout,
+    split_names,
+)
+from seqtrain.data.encoding import Codec
+from seqtrain.data.files import digest, sha256_of
+from seqtrain.data.preparation import CodecOptions, encode_split, prepare
+from seqtrain.data.text import Lines, check_parallel, fingerprint
+from seqtrain.data.tokenizers import TokenizerKind, TokenizerOptions, make_tokenizer
+from seqtrain.data.tokens import TokenTable
+from seqtrain.errors import CheckpointError, ConfigError, DataError
+from seqtrain.tasks.base import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seqtrain.data.dataset import Dataset
+    from seqtrain.tasks.schema import TextTaskConfig
+
+logger = logging.getLogger(__name__)
+
+_CACHE_FORMAT = 1
+_DEFAULT_PIECES = 8000
+_DEMO = "demo:"
+
+
+class TextTask(Task):
+    """The base of tasks that learn from one text, or from several in parallel.
+
+    The data is a folder of text, tokenized once into the cache, or a data-bin folder. A subclass says which languages
+    there are (`find_layout`), where their lines are (`read_split`), and what a dataset is (`make_dataset`).
+    """
+
+    config: TextTaskConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.codecs: tuple[Codec, ...] = ()
+        self.layout = Layout(())
+        self._prepared: Path | None = None
+        self._lines: dict[str, tuple[Lines, ...]] = {}
+
+    # What a subclass defines
+
+    @abstractmethod
+    def find_layout(self) -> Layout:
+        """The languages of the data.
+
+        Raises:
+            DataError: They cannot be told from the files.
+        """
+
+    @abstractmethod
+    def read_split(self, split: str) -> tuple[Lines, ...]:
+        """The lines of a split in each language, from the folder of text. A list of lines will do.
+
+        Raises:
+            DataError: There is no such split.
+        """
+
+    @abstractmethod
+    def text_splits(self) -> list[str]:
+        """The splits of the folder of text."""
+
+    @abstractmethod
+    def make_dataset(self, tables: Sequence[TokenTable]) -> Dataset:
+        """The dataset of the token sequences of each language."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether the languages have one tokenizer and one vocabulary."""
+        return False
+
+    @property
+    def append_eos(self) -> bool:
+        """Whether a line ends with the end symbol."""
+        return True
+
+    # The data
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the data.
+
+        Raises:
+            DataError: It is missing.
+        """
+        if self.config.data.startswith(_DEMO):
+            return self._demo_folder(self.config.data.removeprefix(_DEMO))
+        folder = Path(self.config.data).expanduser()
+        if not folder.exists():
+            raise DataError(f"task.data={self.config.data}: there is no such folder", remedy=_remedy(folder))
+        if folder.is_dir() and not any(folder.iterdir()):
+            raise DataError(f"task.data={self.config.data}: the folder is empty")
+        return folder
+
+    def setup(self) -> None:
+        """See `Task`."""
+        self.layout = self.find_layout()
+        if is_data_bin(self.folder):
+            fallback = make_tokenizer(self._fallback_options(), ())
+            codecs = load_codecs(self.folder, self.layout, append_eos=self.append_eos, fallback=fallback)
+        else:
+            self._prepared = self._prepare()
+            codecs = load_codecs(self._prepared, self.layout, append_eos=self.append_eos)
+        self._take(codecs)
+
+    def save_assets(self, folder: Path) -> None:
+        """See `Task`."""
+        save_codecs(folder, self.layout, self.codecs)
+
+    def load_assets(self, folder: Path) -> None:
+        """See `Task`."""
+        try:
+            layout = saved_layout(folder)
+            if layout is None:
+                raise DataError(f"{folder}: has no vocabularies")
+            codecs = load_codecs(folder, layout, append_eos=self.append_eos)
+        except DataError as error:
+            raise CheckpointError(str(error.args[0]), remedy=error.remedy) from error
+        self.layout = layout
+        self._take(codecs)
+
+    def _take(self, codecs: tuple[Codec, ...]) -> None:
+        self.codecs = codecs
+        self.source_vocabulary = codecs[0].vocabulary if len(codecs) > 1 else None
+        self.target_vocabulary = codecs[-1].vocabulary
+
+    def load_dataset(self, split: str) -> Dataset:
+        """See `Task`."""
+        assert self.codecs, "setup or load_assets comes first"
+        tables = self._data_bin_tables(split) if is_data_bin(self.folder) else self._text_tables(split)
+        return self.make_dataset(tables)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """See `Task`."""
+        return self.codecs[-1].decode(tokens)
+
+    def references(self, split: str) -> list[str] | None:
+        """See `Task`. Of a data-bin folder, unknown symbols are written so that no hypothesis equals them."""
+        codec = self.codecs[-1]
+        if is_data_bin(self.folder):
+            table = self._data_bin_tables(split)[-1]
+            return [codec.decode(table[number], unknown="<<unk>>") for number in range(len(table))]
+        return [codec.tokenizer.plain_text(line) for line in self.lines(split)[-1]]
+
+    # Text
+
+    def lines(self, split: str) -> tuple[Lines, ...]:
+        """What `read_split` gives, checked: as many lines in each language."""
+        if split not in self._lines:
+            lines = self.read_split(split)
+            check_parallel(lines, [f"{split} in {language}" for language in self.layout.languages])
+            self._lines[split] = lines
+        return self._lines[split]
+
+    def codec_options(self) -> CodecOptions:
+        """How tokenizers and vocabularies are made."""
+        config = self.config
+        is_sentencepiece = config.tokenizer is TokenizerKind.sentencepiece
+        return CodecOptions(
+            tokenizer=TokenizerOptions(
+                kind=config.tokenizer,
+                vocab_size=config.vocab_size or _DEFAULT_PIECES,
+                sentencepiece_model=config.sentencepiece_model,
+                bpe_codes=config.bpe_codes,
+                remove_bpe=config.remove_bpe,
+            ),
+            joined=self.joined,
+            num_words=None if is_sentencepiece else config.vocab_size,
+            min_count=config.min_count,
+            append_eos=self.append_eos,
+        )
+
+    def _prepare(self) -> Path:
+        options, train = self.codec_options(), self.lines("train")
+        codes = options.tokenizer.bpe_codes
+        key = digest(
+            _CACHE_FORMAT,
+            self.layout,
+            [fingerprint(lines) for lines in train],
+            options,
+            codes and sha256_of(Path(codes).expanduser()),
+        )
+
+        def build(folder: Path) -> None:
+            prepare(train, self.layout, folder, options=options)
+
+        return cached_folder(cache_root(self.config.cache), "prepared", key, build)
+
+    def _text_tables(self, split: str) -> list[TokenTable]:
+        folder = self._prepared if split == "train" and self._prepared is not None else self._encoded(split)
+        names = [self.layout.tokens(split, language) for language in self.layout.languages]
+        return [
+            open_tokens(folder / name, len(codec.vocabulary)) for name, codec in zip(names, self.codecs, strict=True)
+        ]
+
+    def _encoded(self, split: str) -> Path:
+        lines = self.lines(split)
+        key = digest(
+            _CACHE_FORMAT,
+            split,
+            self.layout,
+            [fingerprint(side) for side in lines],
+            [codec.fingerprint for codec in self.codecs],
+        )
+        names = [self.layout.tokens(split, language) for language in self.layout.languages]
+
+        def build(folder: Path) -> None:
+            encode_split(lines, self.codecs, [folder / name for name in names])
+
+        return cached_folder(cache_root(self.config.cache), "encoded", key, build)
+
+    def _demo_folder(self, name: str) -> Path:
+        from seqtrain.data import demo
+
+        if name != "numbers":
+            raise ConfigError(f"task.data={_DEMO}{name}: there is no such demo corpus", remedy="task.data=demo:numbers")
+        key = digest(_CACHE_FORMAT, name, demo.SIZES)
+        return cached_folder(cache_root(self.config.cache), "demo", key, demo.write_corpus)
+
+    # Data-bin folders
+
+    def _data_bin_tables(self, split: str) -> list[TokenTable]:
+        folder = self.folder
+        self._check_vocabularies(folder)
+        cut = split in ("train", "valid") and self.config.valid_fraction > 0 and "valid" not in split_names(folder)
+        tables = [self._open(folder, "train" if cut else split, number) for number in range(len(self.codecs))]
+        if not cut:
+            return tables
+        stop = train_size(len(tables[0]), self.config.valid_fraction)
+        bounds = (0, stop) if split == "train" else (stop, len(tables[0]))
+        return [table.part(*bounds) for table in tables]
+
+    def _open(self, folder: Path, split: str, number: int) -> TokenTable:
+        prefix = self.layout.find_tokens(folder, split, self.layout.languages[number])
+        if prefix is None:
+            raise DataError(
+                f"{folder}: has no files {self.layout.tokens(split, self.layout.languages[number])}.idx/.bin",
+                remedy=f"its splits are: {', '.join(split_names(folder))}",
+            )
+        return open_tokens(prefix, len(self.codecs[number].vocabulary))
+
+    def _check_vocabularies(self, folder: Path) -> None:
+        """The data-bin folder was made with the vocabularies that the model has."""
+        theirs = load_codecs(folder, self.layout, fallback=self.codecs[0].tokenizer)
+        for language, codec, other in zip(self.layout.languages, self.codecs, theirs, strict=True):
+            if codec.vocabulary.fingerprint != other.vocabulary.fingerprint:
+                raise DataError(
+                    f"{folder / self.layout.vocabulary(language)}: its {len(other.vocabulary)} symbols are not "
+                    f"the {len(codec.vocabulary)} of the model",
+                    remedy="give the text itself as data, or a data-bin folder made with the model's vocabularies",
+                )
+
+    def _fallback_options(self) -> TokenizerOptions:
+        """The tokenizer of a data-bin folder that brings none: its text was cut by other tools."""
+        options = self.codec_options().tokenizer
+        if options.kind is not TokenizerKind.sentencepiece:
+            return options
+        return TokenizerOptions(kind=TokenizerKind.whitespace, remove_bpe=self.config.remove_bpe)
+
+    # Preprocessing
+
+    def write_data_bin(self, folder: Path, num_workers: int | None) -> None:
+        """Write all splits of the folder of text as a data-bin folder.
+
+        Args:
+            folder: An empty folder.
+            num_workers: Processes; None takes one a core.
+
+        Raises:
+            DataError: The text is missing or malformed.
+        """
+        if is_data_bin(self.folder):
+            raise DataError(f"task.data={self.config.data}: is a data-bin folder already", remedy="give one of text")
+        self.layout = self.find_layout()
+        options = self.codec_options()
+        codecs = prepare(self.lines("train"), self.layout, folder, options=options, num_workers=num_workers)
+        for split in self.text_splits():
+            if split != "train":
+                prefixes = [folder / self.layout.tokens(split, language) for language in self.layout.languages]
+                encode_split(self.lines(split), codecs, prefixes, num_workers=num_workers)
+
+
+def train_size(num_lines: int, valid_fraction: float) -> int:
+    """How many lines, of which the last become the valid split, are left for training."""
+    return int(num_lines * (1 - valid_fraction))
+
+
+def _remedy(folder: Path) -> str | None:
+    """What is there instead of a missing folder."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return None
+    names = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return f"folders in {parent}: {', '.join(names[:20])}" if names else None
