@@ -10,12 +10,12 @@ A suite is a class of pytest tests. To hold a plug-in to it, derive from it and 
 """
 
 from seqtrain.testing.criterion import CriterionContract
-from seqtrain.testing.fakes import TinyFeatureModel, TinyModel, TinyTask, collate, with_padding
+from seqtrain.testing.fakes import TinyFeatureModel, TinyLanguageModel, TinyModel, TinyTask, collate, with_padding
 from seqtrain.testing.lr_scheduler import LRSchedulerContract
 from seqtrain.testing.model import ModelContract
 from seqtrain.testing.optimizer import OptimizerContract
 from seqtrain.testing.plugin import PluginContract
-# from seqtrain.testing.task import TaskContract
+from seqtrain.testing.task import TaskContract
 
 __all__ = [
     "CriterionContract",
@@ -23,8 +23,9 @@ __all__ = [
     "ModelContract",
     "OptimizerContract",
     "PluginContract",
-    #    "TaskContract",
+    "TaskContract",
     "TinyFeatureModel",
+    "TinyLanguageModel",
     "TinyModel",
     "TinyTask",
     "collate",

@@ -1,4 +1,4 @@
-"""Small stand-ins that speak the real interfaces: a task whose data are in memory, and two models.
+"""Small stand-ins that speak the real interfaces: a task whose data are in memory, and models of a few weights.
 
 Shapes: B sentences, S source tokens, T target tokens, D features, V entries of the target vocabulary.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seqtrain.data.batch import Batch
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.vocabulary import SPECIAL_SYMBOLS, Vocabulary
-from seqtrain.models import EncoderDecoderModel, ModelConfig
+from seqtrain.models import DecoderModel, EncoderDecoderModel, ModelConfig
 from seqtrain.tasks import Task, TaskConfig
 
 Pair = tuple[Sequence[int], Sequence[int]]
@@ -97,10 +97,11 @@ def with_padding(batch: Batch, num_columns: int) -> Batch:
 class TinyModel(EncoderDecoderModel):
     """Bags of words: the mean source embedding plus the previous token's embedding, mapped to logits."""
 
-    def __init__(self, task: TinyTask, *, width: int = 8) -> None:
+    def __init__(self, task: Task, *, width: int = 8) -> None:
         super().__init__(ModelConfig(), task)
+        assert task.source_vocabulary is not None
         size = len(task.target_vocabulary)
-        self.source_embedding = nn.Embedding(size, width)
+        self.source_embedding = nn.Embedding(len(task.source_vocabulary), width)
         self.target_embedding = nn.Embedding(size, width)
         self.output = nn.Linear(width, size, bias=False)
 
@@ -130,3 +131,17 @@ class TinyFeatureModel(TinyModel):
     def output_weight(self) -> Tensor:
         """See `FeatureModel`."""
         return self.output.weight
+
+
+class TinyLanguageModel(DecoderModel):
+    """Bigrams: the previous token's embedding, mapped to logits."""
+
+    def __init__(self, task: Task, *, width: int = 8) -> None:
+        super().__init__(ModelConfig(), task)
+        self.embedding = nn.Embedding(len(task.target_vocabulary), width)
+        self.output = nn.Linear(width, len(task.target_vocabulary), bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See `DecoderModel`."""
+        logits: Tensor = self.output(torch.tanh(self.embedding(tokens)))
+        return logits

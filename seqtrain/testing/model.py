@@ -9,6 +9,7 @@ import random
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
@@ -110,7 +111,7 @@ class ModelContract(PluginContract):
         """Causality: another token at position t leaves the logits before t as they were."""
         model, batch = self.model(), self.batch()
         if isinstance(model, EncoderModel):
-            _skip("an encoder may look at all tokens")
+            pytest.skip("an encoder may look at all tokens")
         before = model.forward_batch(batch)
         letters = sorted(set(batch.previous_tokens[1, 1:].tolist()))
         for position in range(1, batch.previous_tokens.shape[1]):
@@ -121,9 +122,10 @@ class ModelContract(PluginContract):
 
     def test_features_times_the_output_weight_are_the_logits(self) -> None:
         """A model that offers a fused loss its features must mean the same by them as by its logits."""
-        model, batch = self.model(), self.batch()
+        model: Model = self.model()
+        batch = self.batch()
         if not isinstance(model, FeatureModel):
-            _skip("the model offers no features")
+            pytest.skip("the model offers no features")
         logits = model.forward_features(batch) @ model.output_weight.T
         _assert_near(logits, model.forward_batch(batch))
 
@@ -145,7 +147,7 @@ class ModelContract(PluginContract):
     def _decode(self, *, is_reordered: bool, kept_after: int | None) -> None:
         model = self.model()
         if isinstance(model, EncoderModel):
-            _skip("an encoder writes nothing")
+            pytest.skip("an encoder writes nothing")
         generator = torch.Generator().manual_seed(1)
         search = _Rows(model, self.batch(), generator)
         for step in range(NUM_STEPS):
@@ -219,9 +221,3 @@ class _Rows:
 def _assert_near(actual: Tensor, expected: Tensor) -> None:
     """Equal but for the order in which float32 numbers were summed."""
     assert_close(actual, expected, rtol=1e-4, atol=1e-4)
-
-
-def _skip(reason: str) -> None:
-    import pytest
-
-    pytest.skip(reason)

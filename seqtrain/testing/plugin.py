@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import make_dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from seqtrain.config import Section, registry
@@ -30,11 +31,19 @@ class PluginContract:
         """The plug-in's registration; its file is imported if it was not."""
         return registry.require(self.kind, self.name)
 
-    def config(self) -> Any:
-        """The plug-in's settings, checked: its defaults and the overrides, in a config with `training` beside them."""
+    def settings(self, folder: Path | None = None) -> dict[str, Any]:
+        """What is said of the plug-in: the overrides.
+
+        Args:
+            folder: Where a task may read and write.
+        """
+        return dict(self.overrides)
+
+    def config(self, folder: Path | None = None) -> Any:
+        """The plug-in's settings, checked: its defaults and what is said, in a config with `training` beside them."""
         root = make_dataclass("Root", [(self.kind, Any), ("training", TrainingConfig)], bases=(Section,), kw_only=True)
         training = to_container(TrainingConfig(max_updates=1_000))
-        config: Any = typed(root, {self.kind: {"_name": self.name, **self.overrides}, "training": training})
+        config: Any = typed(root, {self.kind: {"_name": self.name, **self.settings(folder)}, "training": training})
         return getattr(config, self.kind)
 
     def build(self, *arguments: Any) -> Any:

@@ -11,16 +11,25 @@ from seqtrain.testing import (
     ModelContract,
     OptimizerContract,
     PluginContract,
+    TaskContract,
 )
 
 load_builtins()
 
 # Small enough for two cores; what is not named here passes with its defaults.
 OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
+    ("task", "translation"): {"source_lang": "en", "target_lang": "de"},
+    ("task", "language_modeling"): {"tokens_per_sample": 16},
     ("model", "my_lstm"): {"embed_dim": 16, "hidden_size": 16},
 }
 
-SUITES: tuple[type[PluginContract], ...] = (ModelContract, CriterionContract, OptimizerContract, LRSchedulerContract)
+SUITES: tuple[type[PluginContract], ...] = (
+    TaskContract,
+    ModelContract,
+    CriterionContract,
+    OptimizerContract,
+    LRSchedulerContract,
+)
 
 
 def make_suite(suite: type[PluginContract], name: str) -> type[PluginContract]:
