@@ -23,6 +23,7 @@ from seqtrain.config.job import CheckFirst, JobRunner, Stopped
 from seqtrain.config.messages import composing, report
 from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import load_builtins
+from seqtrain.config.rerun import RERUN_CONFIG, store_saved_run
 from seqtrain.config.searchpath import install
 
 __all__ = ["Command", "Job", "launch"]
@@ -43,9 +44,14 @@ def launch(command: Command) -> None:
 def _launch(command: Command, arguments: Sequence[str]) -> None:
     line = parse_arguments(arguments)
     prepare(command)
+    config_name = command.name
+    if line.rerun is not None:
+        config_name = RERUN_CONFIG
+        for folder in store_saved_run(command, line.rerun, line.hydra):
+            print(f"seqtrain: imports the plug-ins that the run used, from {folder}", file=sys.stderr)
     runner = JobRunner(command, line.flags, list(arguments))
 
-    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command.name)
+    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)
     def main(config: DictConfig) -> float | None:
         return runner.run(config)
 

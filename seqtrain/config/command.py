@@ -7,6 +7,9 @@ from pathlib import Path
 
 from seqtrain.config.schema import Section
 
+PLUGIN_PROVIDER = "seqtrain plug-ins"
+"""What hydra.yaml calls the user folders that a config's plug-ins come from."""
+
 
 @dataclass(frozen=True)
 class Command:

@@ -18,15 +18,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqtrain.config import modules, raw_values
 from seqtrain.config.check import raise_faults, read, to_yaml
-from seqtrain.config.command import Command, Job, JobFailedError
+from seqtrain.config.command import PLUGIN_PROVIDER, Command, Job, JobFailedError
 from seqtrain.config.convert import Faults
 from seqtrain.config.messages import composing
 from seqtrain.config.registry import KINDS
 from seqtrain.config.schema import Section
 from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
-
-PLUGIN_PROVIDER = "seqtrain plug-ins"
-"""What hydra.yaml calls the user folders that a config's plug-ins come from."""
 
 log = logging.getLogger(__name__)
 
@@ -201,14 +198,15 @@ def _plugin_folders(config: Section) -> list[str]:
 
 
 def _hydra_files(config: DictConfig, plugin_folders: list[str]) -> dict[str, str]:
-    hydra_config: Any = copy.deepcopy(HydraConfig.instance().cfg)
-    with read_write(hydra_config.hydra), open_dict(hydra_config.hydra):
-        del hydra_config.hydra["help"], hydra_config.hydra["hydra_help"]
-        hydra_config.hydra.runtime.config_sources += [
-            {"provider": PLUGIN_PROVIDER, "schema": "file", "path": folder} for folder in plugin_folders
-        ]
+    settings: Any = HydraConfig.instance().cfg
+    saved: Any = OmegaConf.to_container(settings, resolve=False, enum_to_str=True)
+    for key in ("help", "hydra_help"):  # screens of text that say nothing of this run
+        del saved["hydra"][key]
+    saved["hydra"]["runtime"]["config_sources"] += [
+        {"provider": PLUGIN_PROVIDER, "schema": "file", "path": folder} for folder in plugin_folders
+    ]
     return {
         "config.yaml": OmegaConf.to_yaml(config),
-        "hydra.yaml": OmegaConf.to_yaml(hydra_config),
-        "overrides.yaml": OmegaConf.to_yaml(hydra_config.hydra.overrides.task),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create(saved)),
+        "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(saved["hydra"]["overrides"]["task"])),
     }
