@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqtrain.config.registry import load_builtins, registry
+from seqtrain.config import registry
 from seqtrain.testing import (
     CriterionContract,
     LRSchedulerContract,
@@ -13,8 +13,6 @@ from seqtrain.testing import (
     PluginContract,
     TaskContract,
 )
-
-load_builtins()
 
 # Small enough for two cores; what is not named here passes with its defaults.
 OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
@@ -39,6 +37,6 @@ def make_suite(suite: type[PluginContract], name: str) -> type[PluginContract]:
 
 
 for _suite in SUITES:
-    for _name in registry.names(_suite.kind):
+    for _name in registry.all_names(_suite.kind):
         _test_class = make_suite(_suite, _name)
         globals()[_test_class.__name__] = _test_class
