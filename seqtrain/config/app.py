@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seqtrain.config.arguments import parse_arguments
 from seqtrain.config.command import Command, Job
+from seqtrain.config.folders import activate
 from seqtrain.config.job import CheckFirst, JobRunner, Stopped
 from seqtrain.config.messages import composing, report
 from seqtrain.config.paths import conf_folder
@@ -26,19 +27,28 @@ from seqtrain.config.registry import load_builtins
 from seqtrain.config.rerun import RERUN_CONFIG, store_saved_run
 from seqtrain.config.searchpath import install
 
-__all__ = ["Command", "Job", "launch"]
+__all__ = ["Command", "Job", "command_errors", "launch"]
 
 
 def launch(command: Command) -> None:
     """Run a command with the arguments of this process; leave with its exit status if that is not 0."""
+    with command_errors():
+        _launch(command, sys.argv[1:])
+
+
+@contextmanager
+def command_errors() -> Iterator[None]:
+    """Show an error as one screen, and leave with its exit status."""
     show_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        _launch(command, sys.argv[1:])
+        yield
     except KeyboardInterrupt:
         print("seqtrain: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         sys.exit(report(error, show_all=show_all))
+    finally:
+        activate(None)
 
 
 def _launch(command: Command, arguments: Sequence[str]) -> None:

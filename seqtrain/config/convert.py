@@ -20,6 +20,8 @@ from seqtrain.config.schema import MISSING, Section
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
+_PLURALS = {bool: "booleans", int: "whole numbers", float: "numbers", str: "texts"}
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -72,9 +74,10 @@ def expectation(annotation: Any) -> str:
         return " or ".join(names)
     origin = typing.get_origin(annotation) or annotation
     if origin is tuple and _fixed_length(annotation) is not None:
-        return f"a list of {_fixed_length(annotation)} values"
+        return f"a list of {_fixed_length(annotation)}"
     if origin in (list, tuple):
-        return "a list"
+        (of, *_) = typing.get_args(annotation) or (Any,)
+        return f"a list of {_PLURALS[of]}" if of in _PLURALS else "a list"
     if _is_enum(annotation):
         return f"one of {', '.join(member.name for member in annotation)}"
     if origin is dict or dataclasses.is_dataclass(annotation):
