@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from seqtrain.data.chunk import Chunk, split_lines, tokenize_chunk
 from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
 from seqtrain.data.tokens import IntArray
 from seqtrain.data.vocabulary import Vocabulary
+from seqtrain.data.workers import tokenize_in_processes
 
-_CHUNK_CHARACTERS = 2**19
 _CHUNKS_WITHOUT_WORKERS = 12  # below this, starting processes takes longer than the work
 
 
@@ -76,21 +73,6 @@ class Codec:
         return cls(load_tokenizer(folder, tokenizer_name), vocabulary, append_eos)
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some lines as symbols.
-
-    Attributes:
-        symbols: Each once, in the order of their first occurrence.
-        tokens: (num_tokens,) positions in `symbols`.
-        lengths: (num_lines,) tokens of each line.
-    """
-
-    symbols: list[str]
-    tokens: npt.NDArray[np.uint32]
-    lengths: IntArray
-
-
 def number_lines(
     tokens: np.ndarray, lengths: IntArray, table: IntArray, *, append_eos: bool
 ) -> tuple[IntArray, IntArray]:
@@ -117,57 +99,11 @@ def tokenize(lines: Iterable[str], tokenizer: Tokenizer, *, num_workers: int | N
     Args:
         lines: Of text.
         tokenizer: Cuts a line.
-        num_workers: Processes; None takes one a core, and none for a short text.
+        num_workers: Processes; None takes one a core. A short text takes none.
     """
-    chunks = _chunks(lines)
+    chunks = split_lines(lines)
     count = num_workers if num_workers is not None else len(os.sched_getaffinity(0))
     first = list(islice(chunks, _CHUNKS_WITHOUT_WORKERS))
-    if count <= 1 or (num_workers is None and len(first) < _CHUNKS_WITHOUT_WORKERS):
-        for chunk in chain(first, chunks):
-            yield _tokenize_chunk(chunk, tokenizer)
-        return
-    # spawned, not forked: the process may run threads already, and a fork would copy their locks
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (tokenizer,)) as pool:
-        waiting: deque[Future[Chunk]] = deque()
-        for chunk in chain(first, chunks):
-            waiting.append(pool.submit(_work, chunk))
-            if len(waiting) > 2 * count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    size = 0
-    for line in lines:
-        chunk.append(line)
-        size += len(line) + 1
-        if size >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _tokenize_chunk(lines: Sequence[str], tokenizer: Tokenizer) -> Chunk:
-    numbers: dict[str, int] = {}
-    tokens: list[int] = []
-    lengths = np.empty(len(lines), dtype=np.int64)
-    for position, line in enumerate(lines):
-        symbols = tokenizer.tokenize(line)
-        tokens += [numbers.setdefault(symbol, len(numbers)) for symbol in symbols]
-        lengths[position] = len(symbols)
-    return Chunk(list(numbers), np.array(tokens, dtype=np.uint32), lengths)
-
-
-_worker_tokenizer: list[Tokenizer] = []
-
-
-def _start_worker(tokenizer: Tokenizer) -> None:
-    """Runs once in each process."""
-    _worker_tokenizer[:] = [tokenizer]
-
-
-def _work(lines: list[str]) -> Chunk:
-    return _tokenize_chunk(lines, _worker_tokenizer[0])
+    if count <= 1 or len(first) < _CHUNKS_WITHOUT_WORKERS:
+        return (tokenize_chunk(chunk, tokenizer) for chunk in chain(first, chunks))
+    return tokenize_in_processes(chain(first, chunks), tokenizer, count)

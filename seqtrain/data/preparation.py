@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from seqtrain.data.chunk import Chunk
 from seqtrain.data.databin import Layout, save_codecs, share
-from seqtrain.data.encoding import Chunk, Codec, number_lines, tokenize
+from seqtrain.data.encoding import Codec, number_lines, tokenize
 from seqtrain.data.indexed import IndexedWriter, open_indexed
 from seqtrain.data.progress import track_lines
 from seqtrain.data.text import Lines

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STREAMS = (TokenizerKind.characters, TokenizerKind.bytes)
-_NAME = re.compile(r"(?:wiki\.)?(?P<split>.+?)(?:\.(?:txt|tokens|raw))?")
+_NAME = re.compile(r"(?:wiki\.)?(?P<split>.+?)(?:\.(?:txt|tokens|raw)|(?<=train|valid)|(?<=test))")
 _WHOLE_TEXT = "input"
 _UNLIMITED = 2**31 - 1
 
