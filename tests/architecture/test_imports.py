@@ -11,7 +11,7 @@ import pytest
 from tests.architecture.source import SourceFile, is_module, source_files
 
 KIND_PACKAGES = ("models", "criterions", "tasks", "optimizers", "lr_schedulers")
-KIND_BASES = ("base", "schema")
+KIND_BASES = {"base", "models.schema"}
 
 FOUNDATION, BASES, LIBRARIES, PLUGINS, ENGINES, ASSEMBLY, COMMANDS = range(7)
 
@@ -36,7 +36,7 @@ def place(module: str) -> tuple[int, str]:
     if not parts:
         return FOUNDATION, "seqtrain"
     if parts[0] in KIND_PACKAGES:
-        is_base = len(parts) == 1 or parts[1] in KIND_BASES
+        is_base = len(parts) == 1 or not KIND_BASES.isdisjoint({parts[1], ".".join(parts)})
         return (BASES if is_base else PLUGINS), parts[0]
     return PACKAGE_LEVELS.get(parts[0], COMMANDS), parts[0]
 

@@ -45,7 +45,7 @@ def test_no_config_names_code_to_call() -> None:
         str(path)
         for folder in ("conf", "user_plugins")
         for path in yaml_files(folder)
-        if re.search(r"_target_|_partial_|!!python", path.read_text(encoding="utf-8"))
+        if re.search(r"\b_target_\s*:|!!python", path.read_text(encoding="utf-8"))
     ]
     assert named == []
 
