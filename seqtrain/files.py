@@ -11,10 +11,15 @@ _CHUNK = 1 << 20
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Replace a file's content in one step: a reader, or a crash, finds the old content or the new, never a mixture."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step; see `write_text_atomically`."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from seqtrain.data.files import sync_folder
 from seqtrain.data.manifest import checked_digests, listed_files, write_manifest
 from seqtrain.errors import DataError
+from seqtrain.files import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +19,10 @@ _KEY_LENGTH = 32
 
 
 def cache_root(configured: str | None) -> Path:
-    """The folder of the cache: the configured one, else $SEQTRAIN_CACHE, else ~/.cache/seqtrain."""
-    return Path(configured or os.environ.get("SEQTRAIN_CACHE") or "~/.cache/seqtrain").expanduser()
+    """The folder of the cache: the configured one, else $SEQTRAIN_CACHE, else `seqtrain` in the user's cache folder."""
+    if folder := configured or os.environ.get("SEQTRAIN_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seqtrain"
 
 
 def cached_folder(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Path:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqtrain.data.encoding import Codec
-from seqtrain.data.files import digest, read_text, write_atomically
+from seqtrain.data.files import digest, read_text
 from seqtrain.data.indexed import open_indexed
 from seqtrain.data.manifest import checked_digests
 from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
 from seqtrain.data.tokens import TokenTable
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.errors import DataError
+from seqtrain.files import write_text_atomically
 
 LANGUAGES_FILE = "languages.json"
 
@@ -118,7 +119,7 @@ def save_codecs(folder: Path, layout: Layout, codecs: Sequence[Codec]) -> None:
     """Write tokenizers, vocabularies and which languages they are of."""
     for language, codec in zip(layout.languages, codecs, strict=True):
         codec.save(folder, layout.tokenizer(language), layout.vocabulary(language))
-    write_atomically(folder / LANGUAGES_FILE, (json.dumps(list(layout.languages)) + "\n").encode())
+    write_text_atomically(folder / LANGUAGES_FILE, json.dumps(list(layout.languages)) + "\n")
 
 
 def saved_layout(folder: Path) -> Layout | None:

@@ -14,9 +14,9 @@ from typing import IO, Final, Self
 
 import numpy as np
 
-from seqtrain.data.files import flush, sync_folder
 from seqtrain.data.tokens import IntArray, TokenTable
 from seqtrain.errors import DataError
+from seqtrain.files import sync_file, sync_folder
 
 _MAGIC: Final = b"MMIDIDX\x00\x00"
 _VERSION: Final = 1
@@ -154,10 +154,9 @@ class IndexedWriter:
             self._lengths.seek(0)
             shutil.copyfileobj(self._lengths, index)
             self._write_pointers(index)
-            flush(index)
-        flush(self._data)
-        # the index last: a prefix with an index is whole
-        for suffix in (".bin", ".idx"):
+        self._data.close()
+        for suffix in (".bin", ".idx"):  # the index last: a prefix with an index is whole
+            sync_file(_temporary(self._prefix, suffix))
             _temporary(self._prefix, suffix).replace(_with_suffix(self._prefix, suffix))
         sync_folder(self._prefix.parent)
 

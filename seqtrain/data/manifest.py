@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from seqtrain.data.files import read_text, sha256_of, write_atomically
+from seqtrain.data.files import read_text
 from seqtrain.errors import DataError
+from seqtrain.files import sha256, write_text_atomically
 
 NAME = "dataset.json"
 _FORMAT = 1
@@ -20,11 +21,11 @@ _FORMAT = 1
 def write_manifest(folder: Path) -> None:
     """List all files of a folder."""
     files = {
-        path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)}
+        path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != NAME
     }
-    write_atomically(folder / NAME, (json.dumps({"format": _FORMAT, "files": files}, indent=1) + "\n").encode())
+    write_text_atomically(folder / NAME, json.dumps({"format": _FORMAT, "files": files}, indent=1) + "\n")
 
 
 def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -45,7 +46,7 @@ def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
                 f"{path}: has {path.stat().st_size} bytes instead of {entry['size']}, as {NAME} says",
                 remedy="the file was truncated or altered: make the folder again",
             )
-        digests[name] = sha256_of(path)
+        digests[name] = sha256(path)
         if entry is not None and digests[name] != entry["sha256"]:
             raise DataError(
                 f"{path}: its content is not what was written (the checksum differs from {NAME})",

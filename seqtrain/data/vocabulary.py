@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from seqtrain.data.files import read_text, write_atomically
+from seqtrain.data.files import read_text
 from seqtrain.errors import DataError
+from seqtrain.files import write_text_atomically
 
 SPECIAL_SYMBOLS: Final = ("<s>", "<pad>", "</s>", "<unk>")
 _OVERWRITE = "#fairseq:overwrite"
@@ -104,7 +105,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write a `dict.txt`, whole or not at all."""
-        write_atomically(path, "".join(f"{line}\n" for line in self._lines()).encode())
+        write_text_atomically(path, "".join(f"{line}\n" for line in self._lines()))
 
     def _lines(self) -> Iterator[str]:
         seen = set(SPECIAL_SYMBOLS)

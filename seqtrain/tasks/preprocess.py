@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqtrain.data.files import sync_folder
 from seqtrain.data.manifest import write_manifest
 from seqtrain.errors import ConfigError, DataError
+from seqtrain.files import sync_folder
 from seqtrain.tasks.text import TextTask
 
 if TYPE_CHECKING:

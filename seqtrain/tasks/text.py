@@ -19,12 +19,13 @@ from seqtrain.data.databin import (
     split_names,
 )
 from seqtrain.data.encoding import Codec
-from seqtrain.data.files import digest, sha256_of
+from seqtrain.data.files import digest
 from seqtrain.data.preparation import CodecOptions, encode_split, prepare
 from seqtrain.data.text import Lines, check_parallel, fingerprint
 from seqtrain.data.tokenizers import TokenizerKind, TokenizerOptions, make_tokenizer
 from seqtrain.data.tokens import TokenTable
 from seqtrain.errors import CheckpointError, ConfigError, DataError
+from seqtrain.files import sha256
 from seqtrain.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class TextTask(Task):
             self.layout,
             [fingerprint(lines) for lines in train],
             options,
-            codes and sha256_of(Path(codes).expanduser()),
+            codes and sha256(Path(codes).expanduser()),
         )
 
         def build(folder: Path) -> None:

@@ -10,8 +10,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from seqtrain.data.files import digest, read_text, write_atomically
+from seqtrain.data.files import digest, read_text
 from seqtrain.errors import DataError
+from seqtrain.files import write_bytes_atomically, write_text_atomically
 
 NEWLINE = "<newline>"
 
@@ -102,9 +103,9 @@ class Tokenizer(ABC):
         """Write the tokenizer under a name: the same in two folders, nothing but base names."""
         if self.content is not None:
             suffix, content = self.content
-            write_atomically(folder / f"{name}.{suffix}", content)
+            write_bytes_atomically(folder / f"{name}.{suffix}", content)
         settings = {"kind": self.kind.name, **self.settings}
-        write_atomically(folder / f"{name}.json", (json.dumps(settings, ensure_ascii=False) + "\n").encode())
+        write_text_atomically(folder / f"{name}.json", json.dumps(settings, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path, name: str, settings: dict[str, Any]) -> Self:
