@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain.config.arguments import parse_arguments
+from seqtrain.config.arguments import CommandLine, completion_line, parse_arguments
 from seqtrain.config.command import Command, Job
 from seqtrain.config.folders import activate
 from seqtrain.config.job import CheckFirst, JobRunner, Stopped
@@ -33,7 +33,11 @@ __all__ = ["Command", "Job", "command_errors", "launch"]
 def launch(command: Command) -> None:
     """Run a command with the arguments of this process; leave with its exit status if that is not 0."""
     with command_errors():
-        _launch(command, sys.argv[1:])
+        line = parse_arguments(sys.argv[1:])
+        if line.is_completion:
+            _complete(command, line)
+        else:
+            _launch(command, line)
 
 
 @contextmanager
@@ -51,15 +55,21 @@ def command_errors() -> Iterator[None]:
         activate(None)
 
 
-def _launch(command: Command, arguments: Sequence[str]) -> None:
-    line = parse_arguments(arguments)
+def _complete(command: Command, line: CommandLine) -> None:
+    """Answer a press of Tab; a person who is typing wants no errors."""
+    os.environ["COMP_LINE"] = completion_line(os.environ.get("COMP_LINE", ""))
+    with suppress(Exception, SystemExit), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        _launch(command, line)
+
+
+def _launch(command: Command, line: CommandLine) -> None:
     prepare(command)
     config_name = command.name
     if line.rerun is not None:
         config_name = RERUN_CONFIG
         for folder in store_saved_run(command, line.rerun, line.hydra):
             print(f"seqtrain: imports the plug-ins that the run used, from {folder}", file=sys.stderr)
-    runner = JobRunner(command, line.flags, list(arguments))
+    runner = JobRunner(command, line.flags, sys.argv[1:])
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)
     def main(config: DictConfig) -> float | None:

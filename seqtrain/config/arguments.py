@@ -37,6 +37,11 @@ class CommandLine:
     rerun: Path | None
     hydra: list[str]
 
+    @property
+    def is_completion(self) -> bool:
+        """Whether a shell asks for what may follow, at a press of Tab."""
+        return any(flag in self.hydra for flag in _COMPLETION)
+
 
 def parse_arguments(arguments: Sequence[str]) -> CommandLine:
     """Sort a command line.
@@ -72,6 +77,20 @@ def parse_arguments(arguments: Sequence[str]) -> CommandLine:
     return CommandLine(frozenset(flags), rerun, hydra_flags + overrides)
 
 
+def completion_line(line: str) -> str:
+    """The line of a press of Tab as Hydra can read it: its flags first, seqtrain's own left out.
+
+    Args:
+        line: The program, the words so far, and the beginning of the one that is to be completed, which may be empty.
+    """
+    program, *words = line.split() or [""]
+    beginning = "" if line.endswith(" ") or not words else words.pop()
+    try:
+        return " ".join([program, *parse_arguments(words).hydra, beginning])
+    except ConfigError:
+        return line
+
+
 def _next_value(flag: str, words: list[str]) -> str:
     if not words or words[0].startswith("-"):
         raise ConfigError(f"{flag} needs a value")
@@ -79,6 +98,8 @@ def _next_value(flag: str, words: list[str]) -> str:
 
 
 def _checked(flag: str, value: str) -> str:
+    if flag in ("--config-path", "-cp") and "://" not in value:
+        return str(Path(value).absolute())  # to Hydra it would be relative to the file that calls it
     choices = _WITH_VALUE.get(flag, ()) or _WITH_OPTIONAL_VALUE.get(flag, ())
     if choices and value not in choices:
         raise ConfigError(f"{flag} takes {', '.join(choices)}, but is given {value}", remedy=suggest(value, choices))

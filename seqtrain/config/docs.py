@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 import itertools
 import textwrap
 from collections.abc import Iterable
-from typing import Any
 
 
-@functools.cache
-def field_docs(schema: Any) -> dict[str, str]:
+def field_docs(schema: type) -> dict[str, str]:
     """The docstring below each field of a dataclass, those of its bases included, in one line."""
     docs: dict[str, str] = {}
     for base in reversed(schema.__mro__):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from seqtrain.config.schema import PluginConfig
 from seqtrain.errors import PluginError
@@ -97,8 +98,15 @@ class Registry:
             )
         self._check_schema(entry)
         _set_name(entry.schema, entry.name)
+        try:
+            ConfigStore.instance().store(group=entry.kind, name=entry.name, node=entry.schema, provider="seqtrain")
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise PluginError(
+                f"{entry.kind}={entry.name} ({entry.origin}): its schema cannot hold settings: {reason}",
+                remedy="use bool, int, float, str, enums, lists, dicts and dataclasses of these, and `| None`",
+            ) from error
         self._entries[entry.kind, entry.name] = entry
-        ConfigStore.instance().store(group=entry.kind, name=entry.name, node=entry.schema, provider="seqtrain")
 
     def remove(self, origin_prefix: str) -> None:
         """Forget every plug-in whose origin starts with the prefix (a file that raised halfway through)."""
