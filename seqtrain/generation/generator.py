@@ -38,12 +38,16 @@ _UNLIMITED = 2**31 - 1
 
 @contextmanager
 def evaluating(models: Sequence[Model]) -> Iterator[None]:
-    """Switch dropout and gradients off, and leave each module in the mode in which it was."""
+    """Switch dropout and gradients off, and leave each module in the mode in which it was.
+
+    Not by torch's inference mode: a model that keeps what it computes (a table of positions that grows) could not be
+    trained afterwards, for such tensors have no part in gradients.
+    """
     modes = [(module, module.training) for model in models for module in model.modules()]
     for model in models:
         model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             yield
     finally:
         for module, mode in modes:
