@@ -107,7 +107,7 @@ class Trainer:
         while reason is None:
             reason = self._train_epoch()
         self._finish()
-        return reason
+        return self.surroundings.stop.signal_name or reason
 
     def _train_epoch(self) -> str | None:
         """Make the updates of one epoch, or of what is left of it; the reason to end, if there is one."""
