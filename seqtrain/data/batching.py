@@ -57,7 +57,7 @@ class Limits:
         )
 
 
-def filter_by_length(lengths: IntArray, limits: Limits) -> tuple[IntArray, dict[str, int]]:
+def filter_by_length(lengths: IntArray, limits: Limits) -> tuple[Indices, dict[str, int]]:
     """The examples that fit a batch and the model.
 
     Args:
@@ -67,19 +67,22 @@ def filter_by_length(lengths: IntArray, limits: Limits) -> tuple[IntArray, dict[
     Returns:
         The numbers of the examples that are kept, ascending; and how many are left out, by the (first) reason.
     """
-    too_long = {
-        f"source longer than {limits.max_source} tokens": lengths[:, 0] > limits.max_source,
-        f"target longer than {limits.max_target} tokens": lengths[:, 1] > limits.max_target,
-    }
+    source, target = lengths[:, 0], lengths[:, 1]
+    rules = [
+        (f"source longer than {limits.max_source} tokens", source, limits.max_source),
+        (f"target longer than {limits.max_target} tokens", target, limits.max_target),
+    ]
     if limits.max_tokens is not None:
-        too_long[f"longer than max_tokens={limits.max_tokens}"] = lengths.max(axis=1, initial=0) > limits.max_tokens
-    kept = np.ones(len(lengths), dtype=bool)
+        rules.append((f"longer than max_tokens={limits.max_tokens}", np.maximum(source, target), limits.max_tokens))
+    kept = np.arange(len(lengths), dtype=np.uint32)
     filtered: dict[str, int] = {}
-    for reason, mask in too_long.items():
-        if count := int(np.count_nonzero(mask & kept)):
-            filtered[reason] = count
-        kept &= ~mask
-    return np.flatnonzero(kept), filtered
+    for reason, sizes, limit in rules:
+        if sizes.max(initial=0) > limit:
+            fits = sizes[kept] <= limit
+            if count := int(np.count_nonzero(~fits)):
+                filtered[reason] = count
+            kept = kept[fits]
+    return kept, filtered
 
 
 def sort_by_length(lengths: IntArray, order: Indices) -> Indices:
@@ -95,6 +98,19 @@ def sort_by_length(lengths: IntArray, order: Indices) -> Indices:
         keys = lengths[:, side].astype(dtype)[order]
         order = order[np.argsort(keys, kind="stable")]
     return order
+
+
+def sizes_in_order(lengths: IntArray, kept: Indices) -> IntArray:
+    """The longer side of each example that is kept, in the order of `sort_by_length`, which need not be made for it."""
+    source, target = lengths[kept, 0], lengths[kept, 1]
+    width = int(target.max(initial=0)) + 1
+    if (int(source.max(initial=0)) + 1) * width > max(2**16, len(kept)):
+        source, target = lengths[sort_by_length(lengths, kept)].T
+        sizes: IntArray = np.maximum(source, target)
+        return sizes
+    counts = np.bincount(source * width + target)  # of each pair of lengths, in their order
+    pairs = np.flatnonzero(counts)
+    return np.repeat(np.maximum(pairs // width, pairs % width), counts[pairs])
 
 
 def cut(sizes: IntArray, limits: Limits) -> IntArray:
@@ -143,25 +159,23 @@ class Shard:
         self._limits = limits
         kept, self.filtered = filter_by_length(lengths, limits)
         self.num_examples = len(kept)
-        in_order = sort_by_length(lengths, kept.astype(np.uint32))
-        self.bounds = cut(lengths.max(axis=1, initial=0)[in_order], limits)
+        self.bounds = cut(sizes_in_order(lengths, kept), limits)
 
     @property
     def num_batches(self) -> int:
         """The batches of the shard."""
         return len(self.bounds) - 1
 
-    def plan(self, seed: int, epoch: int, *, shuffle: bool) -> list[IntArray]:
-        """The batches of one epoch, as numbers of examples of the dataset, in the order in which they are fed."""
-        order = filter_by_length(self._lengths, self._limits)[0].astype(np.uint32)
+    def batches(self, seed: int, epoch: int, *, shuffle: bool, first: int = 0) -> Iterator[IntArray]:
+        """The batches of one epoch from number `first` on, as numbers of examples of the dataset."""
+        order, _ = filter_by_length(self._lengths, self._limits)
+        numbers = np.arange(self.num_batches)
         if shuffle:
             order = _random(_Purpose.example_order, seed, epoch, self.first_example).permutation(order)
+            numbers = _random(_Purpose.batch_order, seed, epoch, self.first_example).permutation(numbers)
         order = sort_by_length(self._lengths, order)
-        batches = np.split(order.astype(np.int64) + self.first_example, self.bounds[1:-1]) if len(order) else []
-        if not shuffle:
-            return batches
-        shuffled = _random(_Purpose.batch_order, seed, epoch, self.first_example).permutation(len(batches))
-        return [batches[number] for number in shuffled]
+        for number in numbers[first:]:
+            yield order[self.bounds[number] : self.bounds[number + 1]].astype(np.int64) + self.first_example
 
 
 class Plan:
@@ -194,7 +208,7 @@ class Plan:
         options = self._options
         for shard in self._shards:
             if first < shard.num_batches:
-                yield from shard.plan(options.seed, options.epoch, shuffle=options.shuffle)[first:]
+                yield from shard.batches(options.seed, options.epoch, shuffle=options.shuffle, first=first)
             first = max(0, first - shard.num_batches)
 
 

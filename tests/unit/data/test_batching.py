@@ -1,0 +1,173 @@
+"""The batching plan."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqtrain.config.root import BatchingConfig
+from seqtrain.data.batching import Limits, Plan, cut, filter_by_length, sizes_in_order, sort_by_length
+from seqtrain.data.dataset import IterationOptions
+
+LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=40)
+
+
+def options(
+    *,
+    max_tokens: int | None = 40,
+    max_sentences: int | None = None,
+    multiple: int = 1,
+    max_positions: tuple[int, int] = (99, 99),
+    seed: int = 1,
+    epoch: int = 1,
+    shuffle: bool = True,
+) -> IterationOptions:
+    batching = BatchingConfig(max_tokens=max_tokens, max_sentences=max_sentences, required_batch_size_multiple=multiple)
+    return IterationOptions(batching=batching, max_positions=max_positions, seed=seed, epoch=epoch, shuffle=shuffle)
+
+
+def array(lengths: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(lengths, dtype=np.int64).reshape(-1, 2)
+
+
+def batches_of(plan: Plan, first: int = 0) -> list[list[int]]:
+    return [batch.tolist() for batch in plan.batches(first)]
+
+
+def cut_by_loop(sizes: list[int], limits: Limits) -> list[int]:
+    """The bounds by the definition: grow while it fits, then shorten to a multiple."""
+    bounds = [0]
+    while bounds[-1] < len(sizes):
+        start = end = bounds[-1]
+        while (
+            end < len(sizes)
+            and (limits.max_tokens is None or max(sizes[start : end + 1]) * (end + 1 - start) <= limits.max_tokens)
+            and (limits.max_sentences is None or end + 1 - start <= limits.max_sentences)
+        ):
+            end += 1
+        count = end - start
+        if count > limits.multiple:
+            count -= count % limits.multiple
+        bounds.append(start + count)
+    return bounds
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 20), max_size=60),
+    max_tokens=st.none() | st.integers(20, 90),
+    max_sentences=st.none() | st.integers(1, 12),
+    multiple=st.sampled_from([1, 2, 8]),
+)
+def test_a_row_is_cut_as_by_a_plain_loop(
+    sizes: list[int], max_tokens: int | None, max_sentences: int | None, multiple: int
+) -> None:
+    limits = Limits(max_tokens, max_sentences, multiple, 99, 99)
+    assert cut(np.array(sizes, dtype=np.int64), limits).tolist() == cut_by_loop(sizes, limits)
+
+
+def test_examples_are_sorted_by_source_then_target_and_ties_keep_their_order() -> None:
+    lengths = array([(3, 1), (1, 5), (3, 1), (1, 2), (2, 2)])
+    order = sort_by_length(lengths, np.array([2, 0, 1, 3, 4], dtype=np.uint32))
+    assert order.tolist() == [3, 1, 4, 2, 0]
+
+
+def test_lengths_beyond_16_bits_are_sorted() -> None:
+    lengths = array([(70_000, 1), (65_536, 1), (65_535, 1), (1, 70_000)])
+    assert sort_by_length(lengths, np.arange(4, dtype=np.uint32)).tolist() == [3, 2, 1, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths=LENGTHS, factor=st.sampled_from([1, 7_000]))
+def test_the_sizes_in_order_need_no_sorting(lengths: list[tuple[int, int]], factor: int) -> None:
+    table = array(lengths) * factor
+    kept = np.arange(len(table), dtype=np.uint32)
+    assert sizes_in_order(table, kept).tolist() == table[sort_by_length(table, kept)].max(axis=1, initial=0).tolist()
+
+
+def test_what_is_too_long_is_counted_by_its_first_reason() -> None:
+    lengths = array([(5, 5), (11, 5), (5, 11), (11, 11), (9, 2), (2, 9)])
+    kept, filtered = filter_by_length(lengths, Limits(8, None, 1, 10, 10))
+    assert kept.tolist() == [0]
+    assert filtered == {
+        "source longer than 10 tokens": 2,
+        "target longer than 10 tokens": 1,
+        "longer than max_tokens=8": 2,
+    }
+
+
+def test_nothing_is_filtered_without_a_reason() -> None:
+    assert filter_by_length(array([(5, 5)]), Limits(None, 1, 1, 5, 5))[1] == {}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lengths=LENGTHS,
+    shuffle=st.booleans(),
+    multiple=st.sampled_from([1, 8]),
+    shard_size=st.sampled_from([3, 100]),
+)
+def test_every_example_that_fits_is_in_one_batch(
+    lengths: list[tuple[int, int]], shuffle: bool, multiple: int, shard_size: int
+) -> None:
+    plan = Plan(
+        array(lengths), options(multiple=multiple, max_positions=(10, 10), shuffle=shuffle), shard_size=shard_size
+    )
+    batches = batches_of(plan)
+    fitting = [number for number, sides in enumerate(lengths) if max(sides) <= 10]
+    assert sorted(example for batch in batches for example in batch) == fitting
+    assert plan.num_examples == len(fitting)
+    assert plan.num_batches == len(batches)
+    assert sum(plan.filtered.values()) == len(lengths) - len(fitting)
+    for batch in batches:
+        assert max(max(lengths[example]) for example in batch) * len(batch) <= 40
+        assert len(batch) < multiple or len(batch) % multiple == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=LENGTHS, first=st.integers(0, 12), shard_size=st.sampled_from([5, 100]))
+def test_a_plan_goes_on_from_any_batch(lengths: list[tuple[int, int]], first: int, shard_size: int) -> None:
+    plan = Plan(array(lengths), options(), shard_size=shard_size)
+    assert batches_of(plan, first) == batches_of(plan)[first:]
+
+
+@pytest.fixture
+def lengths() -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 6, (500, 2))
+
+
+def test_a_plan_is_a_function_of_seed_and_epoch(lengths: np.ndarray) -> None:
+    assert batches_of(Plan(lengths, options())) == batches_of(Plan(lengths, options()))
+    plans = [Plan(lengths, options(seed=seed, epoch=epoch)) for seed, epoch in ((1, 1), (1, 2), (2, 1), (2, 2))]
+    assert len({str(batches_of(plan)) for plan in plans}) == 4
+    assert len({plan.num_batches for plan in plans}) == 1
+
+
+def test_without_shuffling_the_shortest_come_first_and_every_epoch_is_the_same(lengths: np.ndarray) -> None:
+    plan = Plan(lengths, options(shuffle=False))
+    order = [example for batch in batches_of(plan) for example in batch]
+    assert order == sorted(range(500), key=lambda number: (*lengths[number], number))
+    assert batches_of(Plan(lengths, options(shuffle=False, epoch=2, seed=5))) == batches_of(plan)
+
+
+def test_examples_of_equal_lengths_change_places_from_epoch_to_epoch() -> None:
+    lengths = np.full((64, 2), 5)
+    first, second = (batches_of(Plan(lengths, options(epoch=epoch))) for epoch in (1, 2))
+    assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
+
+
+def test_shards_come_in_another_order_each_epoch_and_are_planned_apart(lengths: np.ndarray) -> None:
+    def shard_order(epoch: int) -> list[int]:
+        shards = [batch[0] // 50 for batch in batches_of(Plan(lengths, options(epoch=epoch), shard_size=50))]
+        return [shard for number, shard in enumerate(shards) if number == 0 or shard != shards[number - 1]]
+
+    orders = [shard_order(epoch) for epoch in (1, 2, 3)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_a_dataset_of_nothing_has_no_batches() -> None:
+    plan = Plan(np.zeros((0, 2), dtype=np.int64), options())
+    assert (plan.num_batches, plan.num_examples, batches_of(plan)) == (0, 0, [])

@@ -1,0 +1,75 @@
+"""Flat tokens to padded rows, against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqtrain.data.collate import gather, make_batch, pad, row_positions, shift
+from seqtrain.data.vocabulary import Vocabulary
+
+PAD, EOS = Vocabulary.pad, Vocabulary.eos
+ROWS = st.lists(st.lists(st.integers(4, 99), max_size=6), min_size=1, max_size=6)
+
+
+def flatten(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    flat = np.array([token for row in rows for token in row], dtype=np.int64)
+    return flat, np.array([len(row) for row in rows], dtype=np.int64)
+
+
+def test_slices_are_gathered_in_the_order_of_the_starts() -> None:
+    tokens = np.arange(100, 110, dtype=np.uint16)
+    flat = gather(tokens, np.array([7, 0, 3]), np.array([2, 3, 0]))
+    assert flat.tolist() == [107, 108, 100, 101, 102]
+    assert flat.dtype == np.int64
+
+
+def test_nothing_is_gathered_from_nothing() -> None:
+    empty = np.empty(0, dtype=np.int64)
+    assert row_positions(empty, empty).tolist() == []
+
+
+def test_rows_are_padded_on_the_right() -> None:
+    matrix, positions = pad(*flatten([[4, 5], [6], [7, 8, 9]]))
+    assert matrix.tolist() == [[4, 5, PAD], [6, PAD, PAD], [7, 8, 9]]
+    assert positions.tolist() == [0, 1, 3, 6, 7, 8]
+
+
+def test_each_token_is_preceded_by_the_one_before_in_its_row() -> None:
+    flat, lengths = flatten([[4, 5], [6], [7, 8, 9]])
+    assert shift(flat, lengths, EOS).tolist() == [EOS, 4, EOS, EOS, 7, 8]
+    assert shift(flat, lengths, np.array([21, 22, 23])).tolist() == [21, 4, 22, 23, 7, 8]
+
+
+def test_a_batch_by_hand() -> None:
+    batch = make_batch(np.array([8, 3]), flatten([[4, EOS], [5, 6, EOS]]), source=flatten([[9, 9, EOS], [7, EOS]]))
+    assert batch.ids.tolist() == [8, 3]
+    assert batch.previous_tokens.tolist() == [[EOS, 4, PAD], [EOS, 5, 6]]
+    assert batch.targets.tolist() == [[4, EOS, PAD], [5, 6, EOS]]
+    assert batch.target_positions.tolist() == [0, 1, 3, 4, 5]
+    assert batch.num_tokens == 5
+    assert batch.source_tokens is not None
+    assert batch.source_lengths is not None
+    assert batch.source_tokens.tolist() == [[9, 9, EOS], [7, EOS, PAD]]
+    assert batch.source_lengths.tolist() == [3, 2]
+
+
+def test_a_batch_without_sources() -> None:
+    batch = make_batch(np.array([0]), flatten([[4, 5]]), first=np.array([17]))
+    assert batch.source_tokens is None
+    assert batch.source_lengths is None
+    assert batch.previous_tokens.tolist() == [[17, 4]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=ROWS)
+def test_batches_equal_those_of_plain_loops(rows: list[list[int]]) -> None:
+    batch = make_batch(np.arange(len(rows)), flatten(rows))
+    width = max(len(row) for row in rows)
+    assert batch.targets.tolist() == [row + [PAD] * (width - len(row)) for row in rows]
+    previous = [[EOS, *row][: len(row)] for row in rows]
+    assert batch.previous_tokens.tolist() == [row + [PAD] * (width - len(row)) for row in previous]
+    targets = batch.targets.flatten()
+    assert batch.target_positions.tolist() == (targets != PAD).nonzero().flatten().tolist()
+    assert batch.num_tokens == sum(len(row) for row in rows)
