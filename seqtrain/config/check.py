@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seqtrain.config.convert import Fault, Faults, convert_fields, convert_section, join, make_section, shown
 from seqtrain.config.docs import field_docs
+from seqtrain.config.messages import explain_yaml
 from seqtrain.config.registry import KINDS, load_builtins, registry
 from seqtrain.config.schema import Section
 from seqtrain.errors import ConfigError
@@ -52,6 +53,8 @@ def read(root: type[T], container: Mapping[str, Any], faults: Faults) -> T | Non
     """See `typed`; faults are taken down instead of raised, and nothing is returned where there are any."""
     load_builtins()
     refuse_targets(container, "", faults)
+    if len(faults):
+        return None
     plain = _resolved(_with_interpolations(container))
     values = convert_fields(root, plain, "", faults)
     for kind in KINDS:
@@ -121,8 +124,10 @@ def from_yaml(source: str | Path) -> dict[str, Any]:
     text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
     try:
         values = OmegaConf.to_container(OmegaConf.create(text))
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{label} cannot be read: {' '.join(str(error).split())}") from error
+    except yaml.YAMLError as error:
+        raise explain_yaml(error, label) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{label} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{label} is no mapping of keys to values")
     return {str(key): value for key, value in values.items()}

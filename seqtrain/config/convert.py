@@ -145,9 +145,8 @@ def convert_fields(schema: type[Any], value: Mapping[Any, Any], path: str, fault
     fields = {field_.name: field_ for field_ in dataclasses.fields(schema)}
     for key in value:
         if key not in fields:
-            near = suggest(str(key), fields)
-            remedy = near.replace("did you mean ", f"did you mean {join(path, '')}", 1) if near else None
-            faults.add(join(path, key), f"is no key of {schema.__name__}", remedy)
+            near = suggest(str(key), fields, prefix=join(path, ""))
+            faults.add(join(path, key), f"is no key of {schema.__name__}", near)
     values: dict[str, Any] = {}
     for name, field_ in fields.items():
         key = join(path, name)

@@ -163,29 +163,20 @@ def _suggest_key(key: str, parent: object) -> str | None:
         return None
     root = parent._get_root()
     all_keys = list(_keys_of(root, "")) if isinstance(root, DictConfig) else []
-    prefix, _, name = key.rpartition(".")
-    siblings = [other for other in all_keys if other.rpartition(".")[0] == prefix]
-    near = suggest(key, siblings) if not prefix else suggest_within(prefix, name, siblings)
+    section, _, name = key.rpartition(".")
+    siblings = [other.rpartition(".")[2] for other in all_keys if other.rpartition(".")[0] == section]
+    near = suggest(name, siblings, prefix=join(section, ""))
     if near is not None:
         return near
     namesakes = [other for other in all_keys if other.rpartition(".")[2] == name]
     if namesakes:
         return f"did you mean {' or '.join(namesakes)}?"
-    return suggest(key, all_keys)
-
-
-def suggest_within(prefix: str, name: str, siblings: list[str]) -> str | None:
-    """`did you mean optimizer.lr?` for a key of a section, by its last part alone."""
-    near = suggest(name, [sibling.rpartition(".")[2] for sibling in siblings])
-    if near is None:
-        return None
-    names = near.removeprefix("did you mean ").removesuffix("?").split(" or ")
-    return f"did you mean {' or '.join(join(prefix, other) for other in names)}?"
+    return f"its keys are {', '.join(siblings)}" if section and siblings else suggest(key, all_keys)
 
 
 def _keys_of(node: DictConfig, path: str) -> Iterator[str]:
-    for key in node:
-        if not path and key == "hydra":
+    for key in map(str, node):
+        if key.startswith("_") or (not path and key == "hydra"):
             continue
         yield join(path, key)
         child = node._get_node(key)

@@ -195,10 +195,17 @@ class Registry:
 registry = Registry()
 
 
-def suggest(word: str, options: Iterable[str]) -> str | None:
-    """`did you mean a or b?` for the options that look like the word, or None."""
-    near = difflib.get_close_matches(word, list(options), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else None
+def suggest(word: str, options: Iterable[str], *, prefix: str = "") -> str | None:
+    """`did you mean a or b?` for the options that look like the word, or None.
+
+    Args:
+        word: What a person wrote.
+        options: What there is; names that begin with "_" are nobody's to write.
+        prefix: Stands before each option in the answer: "optimizer.".
+    """
+    names = [option for option in options if not option.startswith("_")]
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(prefix + name for name in near)}?" if near else None
 
 
 def _set_name(schema: type[PluginConfig], name: str) -> None:
