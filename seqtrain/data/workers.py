@@ -29,7 +29,7 @@ class Worker:
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-c", f"from {__name__} import main; main({theirs.fileno()})"],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
@@ -104,7 +104,3 @@ def main(descriptor: int) -> None:
                     connection.send(Failure(error))
         except (EOFError, ConnectionError):
             return
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

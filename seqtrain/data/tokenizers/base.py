@@ -124,7 +124,7 @@ def read_settings(folder: Path, name: str) -> dict[str, Any]:
         settings = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: no valid JSON: {error.msg}") from error
-    if not isinstance(settings, dict) or settings.get("kind") not in TokenizerKind.__members__:
+    if not isinstance(settings, dict) or str(settings.get("kind")) not in TokenizerKind.__members__:
         raise DataError(
             f"{path}: expected a tokenizer's settings with one of kind {', '.join(TokenizerKind.__members__)}"
         )

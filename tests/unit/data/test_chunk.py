@@ -1,0 +1,22 @@
+"""Lines as symbols."""
+
+from __future__ import annotations
+
+from seqtrain.data import chunk
+from seqtrain.data.chunk import split_lines, tokenize_chunk
+from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
+
+
+def test_symbols_are_listed_once_in_the_order_in_which_they_come() -> None:
+    result = tokenize_chunk(["b a b", "", "a c"], WhitespaceTokenizer())
+    assert result.symbols == ["b", "a", "c"]
+    assert result.tokens.tolist() == [0, 1, 0, 1, 2]
+    assert result.lengths.tolist() == [3, 0, 2]
+
+
+def test_lines_are_split_behind_enough_characters() -> None:
+    lines = [f"{number:04}" for number in range(10)]
+    assert list(split_lines(lines)) == [lines]
+    assert list(split_lines([])) == []
+    long = "x" * chunk._CHUNK_CHARACTERS
+    assert list(split_lines(["a", long, "b", long, long])) == [["a", long], ["b", long], [long]]
