@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from seqtrain.config.convert import Fault, Faults, convert_fields, convert_section, join, make_section, shown
 from seqtrain.config.docs import field_docs
 from seqtrain.config.messages import explain_yaml
-from seqtrain.config.registry import KINDS, load_builtins, registry
-from seqtrain.config.schema import Section
+from seqtrain.config.registry import KINDS, Entry, load_builtins, registry
+from seqtrain.config.schema import MISSING, Section
 from seqtrain.errors import ConfigError
 
 T = TypeVar("T")
@@ -55,11 +55,12 @@ def read(root: type[T], container: Mapping[str, Any], faults: Faults) -> T | Non
     refuse_targets(container, "", faults)
     if len(faults):
         return None
-    plain = _resolved(_with_interpolations(container))
+    entries = _entries(root, container)
+    plain = _resolved(_with_references(container, entries))
     values = convert_fields(root, plain, "", faults)
     for kind in KINDS:
         if kind in values:
-            values[kind] = _read_plugin(kind, values[kind], faults)
+            values[kind] = _read_plugin(kind, values[kind], entries.get(kind), faults)
     if len(faults):
         return None
     config: T = make_section(root, values, "", faults)
@@ -142,31 +143,41 @@ def refuse_targets(value: Any, path: str, faults: Faults) -> None:
         refuse_targets(item, join(path, key), faults)
 
 
-def _read_plugin(kind: str, value: Any, faults: Faults) -> Any:
-    options = ", ".join(registry.all_names(kind))
+def _entries(root: type[Any], container: Mapping[str, Any]) -> dict[str, Entry]:
+    """The registered plug-ins that a config names, by kind; files that register them are imported.
+
+    Raises:
+        PluginError: A name is not registered.
+    """
+    entries = {}
+    for kind in {field.name for field in dataclasses.fields(root)} & set(KINDS):
+        part = container.get(kind)
+        name = part.get("_name") if isinstance(part, Mapping) else None
+        if isinstance(name, str) and name != MISSING:
+            entries[kind] = registry.require(kind, name)
+    return entries
+
+
+def _read_plugin(kind: str, value: Any, entry: Entry | None, faults: Faults) -> Any:
+    if entry is not None:
+        return convert_section(entry.schema, value, kind, faults)
+    remedy = f"choose one: {', '.join(registry.all_names(kind))}"
     if value is None:
-        faults.add(kind, f"is null, but a {kind} is needed", f"choose one: {options}")
-        return None
-    if not isinstance(value, Mapping):
-        faults.add(kind, f"must be the settings of a {kind}, but is {shown(value)}", f"choose one: {options}")
-        return None
-    name = value.get("_name")
-    if not isinstance(name, str) or name == "???":
-        faults.add(f"{kind}._name", f"is missing: it says which {kind} this is", f"choose one: {options}")
-        return None
-    return convert_section(registry.require(kind, name).schema, value, kind, faults)
+        faults.add(kind, f"is null, but a {kind} is needed", remedy)
+    elif not isinstance(value, Mapping):
+        faults.add(kind, f"must be the settings of a {kind}, but is {shown(value)}", remedy)
+    else:
+        faults.add(f"{kind}._name", f"is missing: it says which {kind} this is", remedy)
+    return None
 
 
-def _with_interpolations(container: Mapping[str, Any]) -> dict[str, Any]:
-    """The container, with the defaults of its plug-ins' schemas that refer to other keys (`II("optimizer.lr")`)."""
+def _with_references(container: Mapping[str, Any], entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """The container, with the defaults of its plug-ins that refer to other keys (`II("optimizer.lr")`)."""
     plain = dict(container)
-    for kind in KINDS:
-        part = plain.get(kind)
-        entry = registry.find(kind, str(part.get("_name"))) if isinstance(part, Mapping) else None
-        if entry is not None and isinstance(part, Mapping):
-            defaults = {field.name: field.default for field in dataclasses.fields(entry.schema)}
-            refer = {name: text for name, text in defaults.items() if isinstance(text, str) and "${" in text}
-            plain[kind] = {**refer, **part}
+    for kind, entry in entries.items():
+        defaults = {field.name: field.default for field in dataclasses.fields(entry.schema)}
+        references = {name: text for name, text in defaults.items() if isinstance(text, str) and "${" in text}
+        plain[kind] = {**references, **container[kind]}
     return plain
 
 

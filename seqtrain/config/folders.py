@@ -7,10 +7,11 @@ imported when one of its plug-ins is asked for, and not before.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -223,20 +224,30 @@ def default_folders() -> PluginFolders:
     return folders
 
 
-def _installed_folders() -> Iterator[PluginFolder]:
-    for point in sorted(entry_points(group="seqtrain.plugins"), key=lambda point: point.name):
-        named_by = f"the entry point {point.name}"
-        try:
-            spec = find_spec(point.module)
-        except ModuleNotFoundError:
-            spec = None
-        if spec is None or spec.origin is None:
-            raise PluginError(f"{named_by} names a module that is not there: {point.module}", remedy="reinstall it")
-        file = Path(spec.origin).resolve()
-        if spec.submodule_search_locations:
-            yield PluginFolder(file.parent, named_by, point.module)
-        else:
-            yield PluginFolder(file.parent, named_by, point.module.rpartition(".")[0], only_file=file)
+def _installed_folders() -> tuple[PluginFolder, ...]:
+    import_path = tuple(sys.path)
+    if import_path not in _installed:  # to scan all installed packages takes tens of milliseconds
+        _installed[import_path] = tuple(_folder_of(point) for point in entry_points(group="seqtrain.plugins"))
+    return _installed[import_path]
+
+
+_installed: dict[tuple[str, ...], tuple[PluginFolder, ...]] = {}
+
+
+def _folder_of(point: EntryPoint) -> PluginFolder:
+    named_by = f"the entry point {point.name}"
+    try:
+        spec = find_spec(point.module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise PluginError(
+            f"{named_by} names a module that is not there: {point.module}", remedy="reinstall its package"
+        )
+    file = Path(spec.origin).resolve()
+    if spec.submodule_search_locations:
+        return PluginFolder(file.parent, named_by, point.module)
+    return PluginFolder(file.parent, named_by, point.module.rpartition(".")[0], only_file=file)
 
 
 def _providers_in(folder: PluginFolder, config_path: str) -> Iterator[Provider]:

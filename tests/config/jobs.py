@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+from hydra.experimental.callback import Callback
 
 from seqtrain.config.app import Job
 from seqtrain.errors import DataError, PreemptedError
@@ -48,3 +50,13 @@ def be_interrupted(config: Any, job: Job) -> None:
     """Stop as at Ctrl-C."""
     record(config, job)
     raise KeyboardInterrupt
+
+
+class Spy(Callback):
+    """Takes down what the jobs of a sweep return."""
+
+    returned: ClassVar[list[object]] = []
+
+    def on_job_end(self, config: Any, job_return: Any, **kwargs: Any) -> None:
+        """Hydra's call after each job."""
+        self.returned.append(job_return.return_value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.config import jobs
 from tests.config.conftest import TRAIN, RunCommand
 
 FAILING = dataclasses.replace(TRAIN, run="tests.config.jobs:raise_key_error")
@@ -26,6 +27,14 @@ def test_each_job_of_a_sweep_has_a_folder(run: RunCommand, folder: Path) -> None
     assert sweep_dir.relative_to(folder / "multirun").match("????-??-??/??-??-??")
     assert [path.name for path in run_dirs] == ["0", "1", "2", "3"]
     assert all(job.is_sweep for _, job in outcome.runs)
+
+
+def test_a_job_returns_its_objective_to_the_sweeper(run: RunCommand) -> None:
+    jobs.Spy.returned.clear()
+    assert (
+        run("-m", "optimizer.lr=1,2", "task.data=x", "+hydra.callbacks.spy._target_=tests.config.jobs.Spy").status == 0
+    )
+    assert jobs.Spy.returned == [1.0, 2.0]
 
 
 def test_the_overrides_of_a_job_are_saved_with_it(run: RunCommand) -> None:
