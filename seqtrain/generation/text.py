@@ -123,24 +123,29 @@ class TextGenerator:
 
     def _run(self, generator: Generator, dataset: Dataset, *, num_hypotheses: int) -> list[list[TextHypothesis]]:
         results: list[list[TextHypothesis]] = [[] for _ in range(len(dataset))]
-        num_written = 0
+        self._warn_of_long_inputs(generator, dataset)
         for batch in self._batches(generator, dataset):
-            num_written += len(batch)
             with self.autocast():
                 hypotheses = generator.generate(batch.to(self.device))
             for row, (example, found) in enumerate(zip(batch.ids.tolist(), hypotheses, strict=True)):
                 results[example] = [self._text(generator, one, batch.previous_tokens[row]) for one in found]
-        if num_written < len(dataset):
-            limits = "{} source and {} target tokens".format(*generator.max_positions)
-            logger.warning(
-                "%d of %d inputs are longer than the model reads (%s): their text is empty",
-                len(dataset) - num_written,
-                len(dataset),
-                limits,
-            )
         for hypothesis_list in results:
             hypothesis_list.extend(no_hypothesis() for _ in range(num_hypotheses - len(hypothesis_list)))
         return results
+
+    @staticmethod
+    def _warn_of_long_inputs(generator: Generator, dataset: Dataset) -> None:
+        for side, lengths, limit in zip(
+            ("sources", "targets"), dataset.lengths.T, generator.max_positions, strict=True
+        ):
+            if num_long := int((lengths > limit).sum()):
+                logger.warning(
+                    "%d of %d %s are longer than the %d tokens that the model reads: what is written for them is empty",
+                    num_long,
+                    len(dataset),
+                    side,
+                    limit,
+                )
 
     def _batches(self, generator: Generator, dataset: Dataset) -> Iterator[Batch]:
         """The examples that the model can read, by length, then one by one those that are larger than a batch."""

@@ -146,6 +146,15 @@ def test_contradictory_rules_leave_no_hypothesis_and_raise_nothing() -> None:
     assert generate(model, beam_size=2, max_len_b=3) == [[]]
 
 
+@pytest.mark.parametrize("sampling", [False, True])
+def test_a_model_that_has_diverged_writes_something_of_bounded_length_and_no_score(sampling: bool) -> None:
+    model = RandomModel(TASK, seed=1)
+    torch.nn.init.constant_(model.output, math.nan)
+    for hypothesis in generate(model, beam_size=3, max_len_b=5, sampling=sampling)[0]:
+        assert len(hypothesis.tokens) <= 6
+        assert math.isnan(hypothesis.score)
+
+
 OPTIONS = st.fixed_dictionaries(
     {
         "beam_size": st.integers(1, 6),

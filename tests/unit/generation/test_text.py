@@ -71,7 +71,7 @@ def test_a_line_that_the_model_cannot_read_is_counted_and_its_text_is_empty(capl
     generator = text_generator(RandomModel(TASK, seed=1, max_positions=(5, 64)), nbest=2)
     with caplog.at_level(logging.WARNING):
         found = generator.generate_lines(["abc", "abcdefgh", "abcd"])
-    assert "1 of 3 inputs are longer than the model reads (5 source" in caplog.text
+    assert "1 of 3 sources are longer than the 5 tokens that the model reads" in caplog.text
     assert [len(hypotheses) for hypotheses in found] == [2, 2, 2]
     assert [one.text for one in found[1]] == ["", ""]
     assert found[1][0].score == -math.inf
