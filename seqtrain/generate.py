@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 def run(config: GenerateConfig, _job: Job) -> None:
     """Decode, write the text, and measure it where there are references."""
     from seqtrain.assemble import load_generator
-    from seqtrain.console import configure_logging, print_result
+    from seqtrain.console import configure_logging
 
     configure_logging()
     generator = load_generator(
@@ -29,20 +29,16 @@ def run(config: GenerateConfig, _job: Job) -> None:
         runtime=config.runtime,
         data=config.data,
     )
+    if config.score_reference:
+        scored = generator.score_dataset(generator.task.dataset(config.split))
+        _write([f"{hypothesis.score:.4f}\t{hypothesis.text}" for hypothesis in scored], config.output)
+        return
     results, references = _decode(generator, config)
-    lines = [hypothesis.text for hypotheses in results for hypothesis in hypotheses]
-    if config.output is None:
-        for line in lines:
-            print_result(line)
-    else:
-        from seqtrain.files import write_text_atomically
-
-        Path(config.output).parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(Path(config.output), "".join(line + "\n" for line in lines))
-    if references is not None and not config.score_reference:
+    _write([hypothesis.text for hypotheses in results for hypothesis in hypotheses], config.output)
+    if references is not None:
         best = [hypotheses[0].text for hypotheses in results]
         for name, value in generator.task.measure_text(best, references).items():
-            logger.info("%s %s: %.2f", config.input or config.split, name, value)
+            logger.info("%s %s: %.2f", config.split, name, value)
 
 
 def _decode(
@@ -50,10 +46,24 @@ def _decode(
 ) -> tuple[list[list[TextHypothesis]], Sequence[str] | None]:
     """The hypotheses of each line or example, in order, and the references where there are any."""
     if config.input is not None:
-        from seqtrain.data.text import read_lines
+        from seqtrain.data.text import TextFile
 
-        return generator.generate_lines(read_lines(Path(config.input))), None
+        return generator.generate_lines(list(TextFile(Path(config.input)))), None
     return generator.generate_dataset(generator.task.dataset(config.split)), generator.task.references(config.split)
+
+
+def _write(lines: Sequence[str], output: str | None) -> None:
+    """Write to a file, whole or not at all, or else to stdout."""
+    if output is None:
+        from seqtrain.console import print_result
+
+        for line in lines:
+            print_result(line)
+    else:
+        from seqtrain.files import write_text_atomically
+
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(Path(output), "".join(line + "\n" for line in lines))
 
 
 def main() -> None:

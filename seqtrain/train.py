@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from seqtrain.config.app import Command, Job, launch
 from seqtrain.config.root import TrainConfig
-from seqtrain.errors import PreemptedError
+from seqtrain.errors import PreemptedError, RunFolderError
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,13 @@ def run(config: TrainConfig, job: Job) -> float | None:
     from seqtrain.console import configure_logging
     from seqtrain.training.run_folder import RunConfig, RunFolder
     from seqtrain.training.signals import StopRequest
+    from seqtrain.training.unfinished import mention_unfinished
 
     written = RunConfig(job.hydra_files["config.yaml"], job.resolved, job.hydra_files)
-    with StopRequest() as stop, RunFolder(job.run_dir, written) as folder:
+    with StopRequest() as stop, RunFolder(_choose_folder(job), written) as folder:
         configure_logging(folder.log)
+        if not folder.checkpoints.exists():
+            mention_unfinished(folder.path, job.resolved, job.argv)
         folder.write_status("running")
         from seqtrain.assemble import build_trainer  # torch, which the signal handlers had to precede
 
@@ -48,6 +52,21 @@ def run(config: TrainConfig, job: Job) -> float | None:
         else:
             logger.info("finished by %s at update %d, in %s", reason, state.num_updates, folder.path)
         return state.best_metric
+
+
+def _choose_folder(job: Job) -> Path:
+    """The job's own folder, or with --resume that of the newest unfinished run of its config."""
+    from seqtrain.training.unfinished import newest_unfinished
+
+    if "resume" not in job.flags:
+        return job.run_dir
+    found = newest_unfinished(job.run_dir, job.resolved)
+    if found is None:
+        raise RunFolderError(
+            f"--resume: there is no unfinished run of this config near {job.run_dir}",
+            remedy="start it without --resume, or name its folder: hydra.run.dir=FOLDER",
+        )
+    return found
 
 
 def main() -> None:
