@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 class Dataset(Protocol):
-    """Examples of one split that can be gathered into batches.
+    """Examples of one split that can be gathered into batches."""
 
-    Attributes:
-        lengths: (num_examples, 2) int64: source and target tokens of each, the end symbols included; the source column
-            is 0 for a language model.
-    """
+    @property
+    def lengths(self) -> np.ndarray:
+        """(num_examples, 2) int64: source and target tokens of each, the end symbols included.
 
-    lengths: np.ndarray
+        The source column is 0 for a language model.
+        """
+        ...
 
     @property
     def fingerprint(self) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from seqtrain.errors import CheckpointError
 from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
 
-Factory = Callable[[nn.Module], torch.optim.Optimizer]
+Factory = Callable[[nn.Linear], torch.optim.Optimizer]
 
 FACTORIES: dict[str, Factory] = {
     "adamw": lambda module: torch.optim.AdamW(module.parameters(), lr=0.1, betas=(0.8, 0.9)),

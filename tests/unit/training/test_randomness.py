@@ -11,7 +11,7 @@ from seqtrain.training.randomness import derive_seed, seed_everything
 
 
 def test_every_argument_counts() -> None:
-    seeds = {derive_seed(*arguments) for arguments in [(1, "a", 2, 3), (2, "a", 2, 3), (1, "b", 2, 3), (1, "a", 23)]}
+    seeds = {derive_seed(1, "a", 2, 3), derive_seed(2, "a", 2, 3), derive_seed(1, "b", 2, 3), derive_seed(1, "a", 23)}
     assert len(seeds) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
 
