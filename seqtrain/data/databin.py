@@ -10,7 +10,7 @@ from pathlib import Path
 from seqtrain.data.encoding import Codec
 from seqtrain.data.files import digest, read_text
 from seqtrain.data.indexed import open_indexed
-from seqtrain.data.manifest import checked_digests
+from seqtrain.data.manifest import checked_digests, listed_files
 from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
 from seqtrain.data.tokens import TokenTable
 from seqtrain.data.vocabulary import Vocabulary
@@ -29,6 +29,10 @@ class Layout:
     """
 
     languages: tuple[str, ...]
+
+    def ends_lines(self, tokenizer: Tokenizer) -> bool:
+        """Whether each line is a sentence with an end symbol: not in a text that is a stream of characters."""
+        return len(self.languages) > 1 or not tokenizer.keeps_newlines
 
     def vocabulary(self, language: str) -> str:
         """The file of a language's vocabulary."""
@@ -79,31 +83,27 @@ def open_tokens(prefix: Path, vocabulary_size: int) -> TokenTable:
     return open_indexed(prefix, vocabulary_size=vocabulary_size, fingerprint=digest(*digests.values()))
 
 
-def load_codecs(
-    folder: Path, layout: Layout, *, append_eos: bool = True, fallback: Tokenizer | None = None
-) -> tuple[Codec, ...]:
-    """The codec of each language; languages whose codecs are equal share one, so that embeddings can be shared.
+def load_codecs(folder: Path, layout: Layout, *, fallback: Tokenizer | None = None) -> tuple[Codec, ...]:
+    """The codec of each language; languages with equal vocabularies share one, so that embeddings can be shared.
 
     Args:
         folder: A data-bin or checkpoint folder.
         layout: Its names.
-        append_eos: Whether a line ends with the end symbol.
         fallback: The tokenizer where the folder has none, as folders that fairseq made.
 
     Raises:
-        DataError: A file is missing or malformed.
+        DataError: A file is missing or malformed, or is not what was written.
     """
+    checked_digests(folder, [name for name in listed_files(folder) if not name.endswith((".bin", ".idx"))])
     codecs: list[Codec] = []
     for language in layout.languages:
         name = layout.tokenizer(language)
-        vocabulary_name = layout.vocabulary(language)
-        checked_digests(folder, [vocabulary_name])
-        vocabulary = Vocabulary.load(folder / vocabulary_name)
+        vocabulary = Vocabulary.load(folder / layout.vocabulary(language))
         if fallback is not None and not (folder / f"{name}.json").is_file():
             tokenizer = fallback
         else:
             tokenizer = load_tokenizer(folder, name)
-        codecs.append(share(Codec(tokenizer, vocabulary, append_eos), codecs))
+        codecs.append(share(Codec(tokenizer, vocabulary, layout.ends_lines(tokenizer)), codecs))
     return tuple(codecs)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seqtrain.data.chunk import Chunk, split_lines, tokenize_chunk
-from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
+from seqtrain.data.tokenizers import Tokenizer
 from seqtrain.data.tokens import IntArray
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.data.workers import tokenize_in_processes
@@ -61,16 +61,6 @@ class Codec:
         """Write tokenizer and vocabulary into a folder."""
         self.tokenizer.save(folder, tokenizer_name)
         self.vocabulary.save(folder / vocabulary_name)
-
-    @classmethod
-    def load(cls, folder: Path, tokenizer_name: str, vocabulary_name: str, *, append_eos: bool) -> Codec:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: A file is missing or malformed.
-        """
-        vocabulary = Vocabulary.load(folder / vocabulary_name)
-        return cls(load_tokenizer(folder, tokenizer_name), vocabulary, append_eos)
 
 
 def number_lines(

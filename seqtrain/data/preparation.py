@@ -38,14 +38,12 @@ class CodecOptions:
         joined: Whether the languages have one tokenizer and one vocabulary.
         num_words: The most symbols a vocabulary has, or None.
         min_count: Symbols that occur less often become unknown.
-        append_eos: Whether a line ends with the end symbol.
     """
 
     tokenizer: TokenizerOptions
     joined: bool
     num_words: int | None = None
     min_count: int = 0
-    append_eos: bool = True
 
 
 def prepare(
@@ -75,7 +73,7 @@ def prepare(
     for draft, tokenizer in zip(drafts, tokenizers, strict=True):
         counts = sum((other.counts for other in drafts), Counter()) if options.joined else draft.counts
         vocabulary = _make_vocabulary(counts, tokenizer, options)
-        codecs.append(share(Codec(tokenizer, vocabulary, options.append_eos), codecs))
+        codecs.append(share(Codec(tokenizer, vocabulary, layout.ends_lines(tokenizer)), codecs))
     for language, draft, codec in zip(layout.languages, drafts, codecs, strict=True):
         draft.rewrite(folder / layout.tokens("train", language), codec)
         logger.info("vocabulary%s: %d symbols", f" of {language}" if language else "", len(codec.vocabulary))

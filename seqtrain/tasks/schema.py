@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from seqtrain.config import Problem
 from seqtrain.data.tokenizers.base import SentencePieceModel, TokenizerKind
@@ -48,8 +47,6 @@ class TextTaskConfig(TaskConfig):
         if self.tokenizer is TokenizerKind.subword_nmt:
             if self.bpe_codes is None:
                 yield Problem("bpe_codes", "is missing: tokenizer=subword_nmt needs the file of its merges")
-            elif not Path(self.bpe_codes).expanduser().is_file():
-                yield Problem("bpe_codes", f"there is no file {self.bpe_codes}")
         elif self.bpe_codes is not None:
             yield Problem("bpe_codes", f"belongs to tokenizer=subword_nmt, but tokenizer is {self.tokenizer.name}")
         if self.remove_bpe is not None and self.tokenizer in (

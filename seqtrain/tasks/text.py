@@ -6,7 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from seqtrain.data.cache import cache_root, cached_folder
 from seqtrain.data.databin import (
@@ -19,13 +19,12 @@ from seqtrain.data.databin import (
     split_names,
 )
 from seqtrain.data.encoding import Codec
-from seqtrain.data.files import digest
+from seqtrain.data.files import digest, read_text
 from seqtrain.data.preparation import CodecOptions, encode_split, prepare
 from seqtrain.data.text import Lines, check_parallel, fingerprint
 from seqtrain.data.tokenizers import TokenizerKind, TokenizerOptions, make_tokenizer
 from seqtrain.data.tokens import TokenTable
 from seqtrain.errors import CheckpointError, ConfigError, DataError
-from seqtrain.files import sha256
 from seqtrain.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ class TextTask(Task):
         self.codecs: tuple[Codec, ...] = ()
         self.layout = Layout(())
         self._prepared: Path | None = None
-        self._lines: dict[str, tuple[Lines, ...]] = {}
 
     # What a subclass defines
 
@@ -88,16 +86,14 @@ class TextTask(Task):
         """Whether the languages have one tokenizer and one vocabulary."""
         return False
 
-    @property
-    def append_eos(self) -> bool:
-        """Whether a line ends with the end symbol."""
-        return True
+    takes_file: ClassVar[bool] = False
+    """Whether the data may be a single file."""
 
     # The data
 
     @property
     def folder(self) -> Path:
-        """The folder of the data.
+        """The folder of the data, or its file where the task takes one.
 
         Raises:
             DataError: It is missing.
@@ -105,7 +101,7 @@ class TextTask(Task):
         if self.config.data.startswith(_DEMO):
             return self._demo_folder(self.config.data.removeprefix(_DEMO))
         folder = Path(self.config.data).expanduser()
-        if not folder.exists():
+        if not folder.is_dir() and not (self.takes_file and folder.is_file()):
             raise DataError(f"task.data={self.config.data}: there is no such folder", remedy=_remedy(folder))
         if folder.is_dir() and not any(folder.iterdir()):
             raise DataError(f"task.data={self.config.data}: the folder is empty")
@@ -116,11 +112,10 @@ class TextTask(Task):
         self.layout = self.find_layout()
         if is_data_bin(self.folder):
             fallback = make_tokenizer(self._fallback_options(), ())
-            codecs = load_codecs(self.folder, self.layout, append_eos=self.append_eos, fallback=fallback)
+            self._take(load_codecs(self.folder, self.layout, fallback=fallback))
         else:
             self._prepared = self._prepare()
-            codecs = load_codecs(self._prepared, self.layout, append_eos=self.append_eos)
-        self._take(codecs)
+            self._take(load_codecs(self._prepared, self.layout))
 
     def save_assets(self, folder: Path) -> None:
         """See `Task`."""
@@ -132,7 +127,7 @@ class TextTask(Task):
             layout = saved_layout(folder)
             if layout is None:
                 raise DataError(f"{folder}: has no vocabularies")
-            codecs = load_codecs(folder, layout, append_eos=self.append_eos)
+            codecs = load_codecs(folder, layout)
         except DataError as error:
             raise CheckpointError(str(error.args[0]), remedy=error.remedy) from error
         self.layout = layout
@@ -165,11 +160,9 @@ class TextTask(Task):
 
     def lines(self, split: str) -> tuple[Lines, ...]:
         """What `read_split` gives, checked: as many lines in each language."""
-        if split not in self._lines:
-            lines = self.read_split(split)
-            check_parallel(lines, [f"{split} in {language}" for language in self.layout.languages])
-            self._lines[split] = lines
-        return self._lines[split]
+        lines = self.read_split(split)
+        check_parallel(lines, [f"{split} in {language}" for language in self.layout.languages])
+        return lines
 
     def codec_options(self) -> CodecOptions:
         """How tokenizers and vocabularies are made."""
@@ -180,16 +173,21 @@ class TextTask(Task):
                 kind=config.tokenizer,
                 vocab_size=config.vocab_size or _DEFAULT_PIECES,
                 sentencepiece_model=config.sentencepiece_model,
-                bpe_codes=config.bpe_codes,
+                bpe_codes=None if config.bpe_codes is None else str(Path(config.bpe_codes).expanduser()),
                 remove_bpe=config.remove_bpe,
             ),
             joined=self.joined,
             num_words=None if is_sentencepiece else config.vocab_size,
             min_count=config.min_count,
-            append_eos=self.append_eos,
         )
 
     def _prepare(self) -> Path:
+        if self.config.remove_bpe is not None and self.config.tokenizer is TokenizerKind.sentencepiece:
+            raise ConfigError(
+                f"task.remove_bpe={self.config.remove_bpe!r} is for text that is cut into pieces already, but "
+                "task.tokenizer=sentencepiece learns pieces of its own",
+                remedy="set task.tokenizer=whitespace, or leave task.remove_bpe out",
+            )
         options, train = self.codec_options(), self.lines("train")
         codes = options.tokenizer.bpe_codes
         key = digest(
@@ -197,7 +195,7 @@ class TextTask(Task):
             self.layout,
             [fingerprint(lines) for lines in train],
             options,
-            codes and sha256(Path(codes).expanduser()),
+            codes and read_text(Path(codes)),
         )
 
         def build(folder: Path) -> None:

@@ -44,10 +44,12 @@ class LanguageModelingTask(TextTask):
 
     config: LanguageModelingConfig
 
+    takes_file = True
+
     @property
-    def append_eos(self) -> bool:
-        """See `TextTask`."""
-        return self.config.tokenizer not in _STREAMS
+    def is_stream(self) -> bool:
+        """Whether a line break is a symbol like others."""
+        return self.codecs[0].tokenizer.keeps_newlines if self.codecs else self.config.tokenizer in _STREAMS
 
     @property
     def max_positions(self) -> tuple[int, int]:
@@ -57,9 +59,9 @@ class LanguageModelingTask(TextTask):
     @property
     def first_token(self) -> int:
         """What stands before a text: the end of another."""
-        if self.append_eos:
+        if not self.is_stream:
             return Vocabulary.eos
-        codec = self.codecs[-1]
+        codec = self.codecs[0]
         newline = codec.vocabulary.index(codec.tokenizer.tokenize("\n")[0])
         return Vocabulary.eos if newline == Vocabulary.unk else newline
 
@@ -80,10 +82,10 @@ class LanguageModelingTask(TextTask):
         """
         codec = self.codecs[0]
         if targets is not None:
-            separator = " " if self.append_eos else ""
+            separator = "" if self.is_stream else " "
             lines = [f"{line}{separator}{target}" for line, target in zip(lines, targets, strict=True)]
         texts = [codec.encode(line) for line in lines]
-        if targets is None and not self.append_eos:
+        if targets is None and self.is_stream:
             texts = [np.append(text, Vocabulary.eos) for text in texts]
         return PairDataset.from_lists(None, texts, first_token=self.first_token)
 
@@ -98,9 +100,17 @@ class LanguageModelingTask(TextTask):
         return None
 
     def measure_sums(self, sums: dict[str, float]) -> dict[str, float]:
-        """The perplexity of a token, and the information in it."""
-        nats = sums.get("nll_loss", sums["loss"]) / sums["num_tokens"]
-        return {"perplexity": math.exp(nats), "nats_per_token": nats, "bits_per_token": nats / math.log(2)}
+        """The perplexity of a token, and the information in it, if the criterion tells the likelihood."""
+        from seqtrain.evaluation.perplexity import perplexity
+
+        if "nll_loss" not in sums:
+            return {}
+        nats = sums["nll_loss"] / sums["num_tokens"]
+        return {
+            "perplexity": perplexity(sums["nll_loss"], sums["num_tokens"]),
+            "nats_per_token": nats,
+            "bits_per_token": nats / math.log(2),
+        }
 
     # Files
 
@@ -114,17 +124,17 @@ class LanguageModelingTask(TextTask):
         Raises:
             DataError: There is no such split.
         """
-        folder = self.folder
-        if folder.is_dir() and (path := self._find(folder, split)) is not None:
-            return (self._text(path),)
-        whole = folder if folder.is_file() else self._find(folder, _WHOLE_TEXT) or self._find(folder, "train")
-        if whole is None or split not in ("train", "valid") or self.config.valid_fraction == 0:
-            names = text_names(folder) if folder.is_dir() else [folder.name]
+        whole = self._whole_text()
+        if whole is not None and (split == "train" or (split == "valid" and self.config.valid_fraction > 0)):
+            return (self._part(whole, split),)
+        path = self._find(split)
+        if path is None:
+            names = text_names(self.folder) if self.folder.is_dir() else [self.folder.name]
             raise DataError(
-                f"{folder}: has no {split}.txt (nor {split}.tokens, {split}.txt.gz ...)",
+                f"{self.folder}: has no {split}.txt (nor {split}.tokens, {split}.txt.gz ...)",
                 remedy=f"files: {', '.join(names[:20])}",
             )
-        return (self._part(whole, split),)
+        return (self._text(path),)
 
     def text_splits(self) -> list[str]:
         """See `TextTask`."""
@@ -133,18 +143,25 @@ class LanguageModelingTask(TextTask):
             return ["train", "valid"]
         splits = [match["split"] for name in text_names(folder) if (match := _NAME.fullmatch(name))]
         known = [split for split in splits if split != _WHOLE_TEXT]
-        return known if "valid" in known else [*{*known, "train", "valid"}]
+        is_cut = "valid" not in known and self.config.valid_fraction > 0
+        return sorted({*known, "train", *(("valid",) if is_cut else ())})
 
-    def _find(self, folder: Path, split: str) -> Path | None:
+    def _whole_text(self) -> Path | None:
+        """The file of which the training and the validation text are parts; None where each has its own."""
+        if self.folder.is_file():
+            return self.folder
+        return None if self._find("valid") else self._find("train") or self._find(_WHOLE_TEXT)
+
+    def _find(self, split: str) -> Path | None:
         """The file of a split, whatever its ending is."""
-        for path in sorted(folder.iterdir()):
+        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             name = path.name.removesuffix(".gz").removesuffix(".xz")
             if path.is_file() and (match := _NAME.fullmatch(name)) and match["split"] == split:
                 return path
         return None
 
     def _text(self, path: Path) -> TextFile | TextStream:
-        return TextFile(path) if self.append_eos else TextStream(path)
+        return TextStream(path) if self.is_stream else TextFile(path)
 
     def _part(self, path: Path, split: str) -> TextFile | TextStream:
         """The training or validation part of a text: lines of it, or characters of a stream."""

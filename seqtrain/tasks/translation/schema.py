@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seqtrain.config import Problem, register_task
 from seqtrain.tasks.schema import TextTaskConfig
 
-_BLEU_TOKENIZERS = ("13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
+BLEU_TOKENIZERS = ("13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
 
 
 @dataclass(kw_only=True)
@@ -36,8 +36,8 @@ class TranslationConfig(TextTaskConfig):
         for name in ("max_source_positions", "max_target_positions"):
             if getattr(self, name) < 1:
                 yield Problem(name, f"must be at least 1, but is {getattr(self, name)}")
-        if self.bleu_tokenizer not in _BLEU_TOKENIZERS:
-            yield Problem("bleu_tokenizer", f"must be one of {', '.join(_BLEU_TOKENIZERS)}, not {self.bleu_tokenizer}")
+        if self.bleu_tokenizer not in BLEU_TOKENIZERS:
+            yield Problem("bleu_tokenizer", f"must be one of {', '.join(BLEU_TOKENIZERS)}, not {self.bleu_tokenizer}")
 
 
 register_task("translation", TranslationConfig, at=".task:TranslationTask")

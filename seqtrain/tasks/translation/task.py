@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,8 +72,10 @@ class TranslationTask(TextTask):
         }
 
     def measure_sums(self, sums: dict[str, float]) -> dict[str, float]:
-        """The perplexity of a target token."""
-        return {"perplexity": math.exp(sums.get("nll_loss", sums["loss"]) / sums["num_tokens"])}
+        """The perplexity of a target token, if the criterion tells the likelihood."""
+        from seqtrain.evaluation.perplexity import perplexity
+
+        return {"perplexity": perplexity(sums["nll_loss"], sums["num_tokens"])} if "nll_loss" in sums else {}
 
     # Files
 

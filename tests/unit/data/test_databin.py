@@ -20,6 +20,7 @@ from seqtrain.data.databin import (
 from seqtrain.data.encoding import Codec
 from seqtrain.data.indexed import IndexedWriter
 from seqtrain.data.manifest import write_manifest
+from seqtrain.data.tokenizers.characters import CharacterTokenizer
 from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.errors import DataError
@@ -72,6 +73,21 @@ def test_a_folder_without_tokenizers_takes_the_fallback(tmp_path: Path) -> None:
     (codec,) = load_codecs(tmp_path, TEXT, fallback=fallback)
     assert codec.tokenizer is fallback
     with pytest.raises(DataError, match=r"tokenizer\.json: cannot be read"):
+        load_codecs(tmp_path, TEXT)
+
+
+def test_lines_are_sentences_but_in_a_stream_of_characters() -> None:
+    assert EN_DE.ends_lines(WhitespaceTokenizer())
+    assert EN_DE.ends_lines(CharacterTokenizer())
+    assert TEXT.ends_lines(WhitespaceTokenizer())
+    assert not TEXT.ends_lines(CharacterTokenizer())
+
+
+def test_an_altered_vocabulary_is_found(tmp_path: Path) -> None:
+    save_codecs(tmp_path, TEXT, [Codec(WhitespaceTokenizer(), Vocabulary(["a"]))])
+    write_manifest(tmp_path)
+    (tmp_path / "dict.txt").write_text("b 0\n")
+    with pytest.raises(DataError, match=r"dict\.txt: its content is not what was written"):
         load_codecs(tmp_path, TEXT)
 
 

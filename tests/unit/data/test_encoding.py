@@ -46,11 +46,8 @@ def test_a_codec_without_eos() -> None:
     assert codec.decode([4, 5, 4]) == "a\na"
 
 
-def test_a_codec_is_saved_and_loaded(tmp_path: Path) -> None:
-    codec = Codec(WhitespaceTokenizer("@@ "), VOCABULARY)
-    codec.save(tmp_path, "tokenizer.en", "dict.en.txt")
-    again = Codec.load(tmp_path, "tokenizer.en", "dict.en.txt", append_eos=True)
-    assert again.fingerprint == codec.fingerprint
+def test_a_codec_is_saved_under_two_names(tmp_path: Path) -> None:
+    Codec(WhitespaceTokenizer("@@ "), VOCABULARY).save(tmp_path, "tokenizer.en", "dict.en.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dict.en.txt", "tokenizer.en.json"]
 
 

@@ -20,10 +20,10 @@ GERMAN = ["ein haus", "eine katze", "nichts", "a katze"]
 
 
 def options(
-    kind: TokenizerKind = TokenizerKind.whitespace, *, joined: bool = False, min_count: int = 0, eos: bool = True
+    kind: TokenizerKind = TokenizerKind.whitespace, *, joined: bool = False, min_count: int = 0
 ) -> CodecOptions:
     tokenizer = TokenizerOptions(kind=kind, vocab_size=40)
-    return CodecOptions(tokenizer=tokenizer, joined=joined, min_count=min_count, append_eos=eos)
+    return CodecOptions(tokenizer=tokenizer, joined=joined, min_count=min_count)
 
 
 def sentences(folder: Path, name: str, size: int) -> list[list[int]]:
@@ -79,7 +79,7 @@ def test_rare_symbols_become_unknown(tmp_path: Path) -> None:
 
 
 def test_all_bytes_are_in_the_vocabulary_of_bytes(tmp_path: Path) -> None:
-    (codec,) = prepare([["ab", "a"]], Layout(("",)), tmp_path, options=options(TokenizerKind.bytes, eos=False))
+    (codec,) = prepare([["ab", "a"]], Layout(("",)), tmp_path, options=options(TokenizerKind.bytes))
     assert len(codec.vocabulary) == 264  # 4 special ones, 256 bytes, filled up to a multiple of 8
     assert codec.vocabulary.symbols[4:6] == ("61", "62")
     assert codec.vocabulary.unk not in codec.encode("ß€𝄞\x00")
