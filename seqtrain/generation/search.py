@@ -85,6 +85,9 @@ class Search:
         rules: What may be written, and what it is worth.
         start: What the sentences begin with.
         beam_size: K.
+
+    Attributes:
+        poll_interval: Steps after which the host asks how many sentences are done.
     """
 
     def __init__(self, decoder: Decoder, strategy: Strategy, *, rules: Rules, start: Start, beam_size: int) -> None:
@@ -95,6 +98,7 @@ class Search:
         self.rules = rules
         self.start = start
         self.beam_size = beam_size
+        self.poll_interval: int = _STEPS_BETWEEN_POLLS if device.type == "cuda" else 1
         self.sentences: Tensor = torch.arange(num_sentences, device=device)  # (B,) numbers in the batch
         self.tokens: Tensor = start.tokens[:, :1].expand(-1, beam_size)  # (B, K) written last
         self.totals: Tensor = torch.zeros(num_sentences, beam_size, device=device)  # sums of log-probabilities
@@ -124,11 +128,10 @@ class Search:
         Returns:
             For each sentence its hypotheses, best first.
         """
-        poll_interval = _STEPS_BETWEEN_POLLS if self.tokens.is_cuda else 1
         step = 0
         while self.origins:
             self._advance(step)
-            if step % poll_interval == poll_interval - 1 or step >= self.last_end:
+            if (step + 1) % self.poll_interval == 0 or step >= self.last_end:
                 self._release(step)
             step += 1
         return self.results

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from seqtrain.config.root import GenerationConfig
 from seqtrain.data.batch import Batch
+from seqtrain.generation.beam_search import BeamSearch
+from seqtrain.generation.decoder import ModelDecoder
 from seqtrain.generation.generator import Hypothesis, SequenceGenerator
+from seqtrain.generation.search import Search, Start
 from seqtrain.models.base import EncoderDecoderModel
 from seqtrain.testing.fakes import collate
 from tests.unit.generation.fakes import Lattice, LatticeModel, LetterTask, RandomModel
@@ -139,6 +142,33 @@ def test_the_beam_is_never_wider_than_the_choice_of_a_first_token() -> None:
     found = generate(RandomModel(TASK, seed=3), beam_size=100, max_len_b=1)[0]
     assert len(found) <= NUM_SYMBOLS - 1
     assert len(set(texts(found))) == len(found)
+
+
+@pytest.mark.parametrize("poll_interval", [3, 8, 100])
+def test_it_makes_no_difference_how_often_the_host_asks_who_is_done(poll_interval: int) -> None:
+    sources = [[4 + length] * length + [EOS] for length in (1, 5, 2, 9, 3, 7, 4, 6, 8)]
+    batch = collate([(source, [EOS]) for source in sources])
+    model = RandomModel(TASK, seed=1).eval()
+    generator = SequenceGenerator(
+        [model], TASK.target_vocabulary, GenerationConfig(beam_size=3, nbest=3, max_len_a=1.0, max_len_b=2)
+    )
+    assert batch.source_tokens is not None
+    assert batch.source_lengths is not None
+    cache = model.init_cache(model.encode(batch.source_tokens, batch.source_lengths), 3)
+    start = Start(
+        ids=batch.ids,
+        tokens=torch.full((9, 1), EOS),
+        lengths=torch.ones(9, dtype=torch.long),
+        origins=torch.zeros(9, dtype=torch.long),
+        max_lengths=batch.source_lengths + 2,
+    )
+    search = Search(ModelDecoder(model, cache), BeamSearch(EOS, 3), rules=generator.rules, start=start, beam_size=3)
+    search.poll_interval = poll_interval
+    with torch.no_grad():
+        found = search.run()
+    for ours, theirs in zip(found, generator.generate(batch), strict=True):
+        assert [one.tokens.tolist() for one in ours] == [one.tokens.tolist() for one in theirs]
+        assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=1e-5)
 
 
 def test_contradictory_rules_leave_no_hypothesis_and_raise_nothing() -> None:
