@@ -66,7 +66,7 @@ def prepare(
     """
     tokenizers = _make_tokenizers(train, options)
     drafts = [
-        _Draft.write(lines, tokenizer, folder / f"draft.{language}", num_workers=num_workers)
+        _Draft.write(lines, tokenizer, folder / f"draft.{layout.tokens('train', language)}", num_workers=num_workers)
         for language, lines, tokenizer in zip(layout.languages, train, tokenizers, strict=True)
     ]
     codecs: list[Codec] = []
@@ -76,7 +76,9 @@ def prepare(
         codecs.append(share(Codec(tokenizer, vocabulary, layout.ends_lines(tokenizer)), codecs))
     for language, draft, codec in zip(layout.languages, drafts, codecs, strict=True):
         draft.rewrite(folder / layout.tokens("train", language), codec)
-        logger.info("vocabulary%s: %d symbols", f" of {language}" if language else "", len(codec.vocabulary))
+    for name, codec in zip(layout.languages, codecs[:1] if options.joined else codecs, strict=False):
+        label = f" of {name}" if name and not options.joined else ""
+        logger.info("vocabulary%s: %d symbols", label, len(codec.vocabulary))
     save_codecs(folder, layout, codecs)
     return tuple(codecs)
 
@@ -123,7 +125,7 @@ class _Draft:
         numbers: dict[str, int] = {}
         counts: Counter[str] = Counter()
         with IndexedWriter(prefix, vocabulary_size=_PROVISIONAL_SIZE) as writer:
-            for chunk in _tokenize(lines, tokenizer, "train", num_workers):
+            for chunk in _tokenize(lines, tokenizer, prefix.name.removeprefix("draft."), num_workers):
                 table = np.array([numbers.setdefault(symbol, len(numbers)) for symbol in chunk.symbols], dtype=np.int64)
                 occurrences = np.bincount(chunk.tokens, minlength=len(chunk.symbols)).tolist()
                 counts.update(dict(zip(chunk.symbols, occurrences, strict=True)))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from seqtrain.config.registry import suggest
 from seqtrain.data.cache import cache_root, cached_folder
 from seqtrain.data.databin import (
     Layout,
@@ -303,9 +304,7 @@ def train_size(num_lines: int, valid_fraction: float) -> int:
 
 
 def _remedy(folder: Path) -> str | None:
-    """What is there instead of a missing folder."""
-    parent = folder.parent
-    if not parent.is_dir():
+    """A folder beside a missing one that is called nearly the same."""
+    if not folder.parent.is_dir():
         return None
-    names = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return f"folders in {parent}: {', '.join(names[:20])}" if names else None
+    return suggest(folder.name, [path.name for path in folder.parent.iterdir() if path.is_dir()])

@@ -96,4 +96,5 @@ def test_what_takes_long_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         prepare([ENGLISH, GERMAN], EN_DE, tmp_path, options=options(TokenizerKind.sentencepiece, joined=True))
     assert "training sentencepiece on 4 + 4 lines" in caplog.text
     assert "room for" in caplog.text
-    assert "vocabulary of en" in caplog.text
+    assert "tokenized train.en-de.de: 4 lines" in caplog.text
+    assert "vocabulary: " in caplog.text
