@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.config import jobs
 from tests.config.conftest import TRAIN, RunCommand
+from tests.config.files import write_widget
+from tests.shared import CHECKOUT
 
 FAILING = dataclasses.replace(TRAIN, run="tests.config.jobs:raise_key_error")
 
@@ -72,3 +78,18 @@ def test_nothing_of_a_sweep_goes_to_standard_output(run: RunCommand) -> None:
     outcome = run("-m", "training.seed=1,2", "task.data=x")
     assert outcome.out == ""
     assert outcome.err.startswith("Launching 2 jobs locally\n")
+
+
+def test_child_processes_find_the_plugins_of_a_folder(folder: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra sweep")
+    write_widget(folder / "my_plugins")
+    script = (
+        "from seqtrain.config.app import Command, launch\n"
+        "from seqtrain.config.root import TrainConfig\n"
+        "launch(Command('train', TrainConfig, 'tests.config.jobs:save'))\n"
+    )
+    words = ["hydra.searchpath=[my_plugins]", "-m", "hydra/launcher=joblib", "model=widget,widget_big", "task.data=x"]
+    python_path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    subprocess.run([sys.executable, "-c", script, *words], env={**os.environ, "PYTHONPATH": python_path}, check=True)
+    saved = sorted(folder.glob("multirun/*/*/*/.hydra/config.yaml"))
+    assert [yaml.safe_load(file.read_text())["model"]["size"] for file in saved] == [3, 12]
