@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from seqtrain.data.building import building
 from seqtrain.data.manifest import checked_digests, listed_files, write_manifest
 from seqtrain.errors import DataError
-from seqtrain.files import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +43,13 @@ def cached_folder(root: Path, kind: str, key: str, build: Callable[[Path], None]
     if _is_intact(target):
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+        with building(target) as folder:
+            build(folder)
+            write_manifest(folder)
     except OSError as error:
         raise DataError(
             f"the cache {root} cannot be written: {error.strerror}", remedy="set task.cache=FOLDER or SEQTRAIN_CACHE"
         ) from error
-    try:
-        build(building)
-        write_manifest(building)
-        _rename(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return target
 
 
@@ -69,13 +63,3 @@ def _is_intact(folder: Path) -> bool:
         shutil.rmtree(folder)
         return False
     return True
-
-
-def _rename(building: Path, target: Path) -> None:
-    try:
-        building.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        return  # another process made the same meanwhile
-    sync_folder(target.parent)

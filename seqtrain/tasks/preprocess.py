@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seqtrain.data.building import building
 from seqtrain.data.manifest import write_manifest
 from seqtrain.errors import ConfigError, DataError
-from seqtrain.files import sync_folder
 from seqtrain.tasks.text import TextTask
 
 if TYPE_CHECKING:
@@ -36,16 +34,9 @@ def preprocess(task: Task, output: Path, num_workers: int | None = None) -> None
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"output={output}: there is something already", remedy="give a folder that does not exist yet")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        with building(output) as folder:
+            task.write_data_bin(folder, num_workers)
+            write_manifest(folder)
     except OSError as error:
         raise DataError(f"output={output}: cannot be written: {error.strerror}") from error
-    try:
-        task.write_data_bin(building, num_workers)
-        write_manifest(building)
-        building.chmod(0o755)
-        building.rename(output)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    sync_folder(output.parent)
     logger.info("wrote %s", output)
