@@ -131,8 +131,8 @@ class RunFolder:
 
     def _compare(self) -> None:
         old_path = self.path / RESOLVED
-        if not old_path.exists():
-            return
+        if not old_path.exists() or not self.checkpoints.exists():
+            return  # no run, or one that failed before it had anything to lose
         old, new = flatten(from_yaml(old_path)), flatten(from_yaml(self._config.resolved))
         old_composed = flatten(from_yaml(self.path / COMPOSED)) if (self.path / COMPOSED).exists() else {}
         new_composed = flatten(from_yaml(self._config.composed))

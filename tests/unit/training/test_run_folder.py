@@ -45,8 +45,8 @@ def test_the_folder_is_free_after_the_run(tmp_path: Path) -> None:
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
-    with RunFolder(tmp_path, config()):
-        pass
+    with RunFolder(tmp_path, config()) as folder:
+        folder.checkpoints.mkdir()
     before = content(tmp_path)
     other = config(RESOLVED.replace("seed: 1", "seed: 2"), COMPOSED.replace("seed: 1", "seed: 2"))
     with pytest.raises(RunFolderError, match=r"training\.seed: 1 -> 2"), RunFolder(tmp_path, other):
@@ -54,9 +54,16 @@ def test_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     assert {**content(tmp_path), "run.lock": b""} == {**before, "run.lock": b""}
 
 
+def test_a_run_that_has_saved_nothing_may_be_started_with_another_config(tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        with RunFolder(tmp_path, config(RESOLVED.replace("seed: 1", f"seed: {seed}"))):
+            pass
+    assert "seed: 2" in (tmp_path / "config.resolved.yaml").read_text(encoding="utf-8")
+
+
 def test_a_limit_may_change_and_what_follows_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with RunFolder(tmp_path, config()):
-        pass
+    with RunFolder(tmp_path, config()) as folder:
+        folder.checkpoints.mkdir()
     longer = config(RESOLVED.replace("10", "20"), COMPOSED.replace("10", "20"))
     with RunFolder(tmp_path, longer):
         pass
