@@ -1,7 +1,7 @@
 """The contestants: each makes whole updates of the same model sizes on the same batches.
 
 Run as a program, this file is one contestant in a process of its own: it reads "first_update num_updates" lines and
-answers each with the seconds and the target tokens that those updates took.
+answers each with the seconds, the processor seconds and the target tokens that those updates took.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class SeqtrainArm:
         task = TinyTask()
         task.source_vocabulary = task.target_vocabulary = Vocabulary(f"type{number}" for number in range(4, NUM_TYPES))
         sizes = {"layers": LAYERS, "embed_dim": WIDTH, "ffn_embed_dim": FFN_WIDTH, "attention_heads": HEADS}
-        fields = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
+        fields: Any = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
         model = build_model(TransformerConfig(share_all_embeddings=True, dropout=DROPOUT, **fields), task)
         criterion = build_criterion(LabelSmoothedCrossEntropyConfig(label_smoothing=SMOOTHING), task)
         module = TrainableModule(model, criterion).train()
@@ -87,11 +87,13 @@ class PlainTransformer(nn.Module):
         self.transformer = nn.Transformer(WIDTH, HEADS, LAYERS, LAYERS, FFN_WIDTH, DROPOUT, batch_first=True)
 
     def embed(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, D)."""
         positions = self.get_buffer("positions")[: tokens.shape[1]]
         embedded: Tensor = self.dropout(self.table(tokens) * WIDTH**0.5 + positions)
         return embedded
 
     def forward(self, source: Tensor, previous: Tensor) -> Tensor:
+        """(B, S), (B, T) -> logits (B, T, V)."""
         padding = source == Vocabulary.pad
         output = self.transformer(
             self.embed(source),
@@ -142,11 +144,11 @@ def main() -> None:
     for line in sys.stdin:
         first, number = map(int, line.split())
         chosen = [batches[index % num_batches] for index in range(first, first + number)]
-        start = time.perf_counter()
+        start, processor_start = time.perf_counter(), time.process_time()
         for batch in chosen:
             arm.update(batch)
-        seconds = time.perf_counter() - start
-        print(seconds, sum(batch.num_tokens for batch in chosen), flush=True)
+        seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
+        print(seconds, processor_seconds, sum(batch.num_tokens for batch in chosen), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -50,9 +51,10 @@ def bootstrap_median(values: list[float]) -> Interval:
 class ArmProcess:
     """A contestant in a process of its own."""
 
-    def __init__(self, name: str, num_threads: int) -> None:
+    def __init__(self, name: str, num_threads: int, clock: str) -> None:
         command = [sys.executable, "-m", "benchmarks.arms", name, str(num_threads), str(NUM_BATCHES)]
         self.name = name
+        self._clock = clock
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._read() == "ready"
 
@@ -61,8 +63,8 @@ class ArmProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{first_update} {num_updates}\n")
         self._process.stdin.flush()
-        seconds, num_tokens = map(float, self._read().split())
-        return num_tokens / seconds
+        seconds, processor_seconds, num_tokens = map(float, self._read().split())
+        return num_tokens / (seconds if self._clock == "wall" else processor_seconds)
 
     def close(self) -> None:
         """End the process."""
@@ -95,7 +97,8 @@ def report(speeds: dict[str, list[float]], baseline: str) -> str:
 
 def machine() -> dict[str, str | int]:
     """What the figures depend on."""
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": len(names),
@@ -111,9 +114,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--updates", type=int, default=4, help="updates of each arm in a round")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time, for one thread on a busy machine"
+    )
     parser.add_argument("--arms", nargs="+", default=["plain", "seqtrain_fp32", "seqtrain_bf16"])
     arguments = parser.parse_args()
-    arms = [ArmProcess(name, arguments.threads) for name in arguments.arms]
+    arms = [ArmProcess(name, arguments.threads, arguments.clock) for name in arguments.arms]
     speeds = measure(arms, arguments.rounds, arguments.updates)
     for arm in arms:
         arm.close()

@@ -1,10 +1,20 @@
 """The output layer and the cross-entropy in one operation that never holds all logits.
 
 Shapes: N tokens, D features, V entries of the vocabulary, C tokens of a chunk.
+
+With the logits z of a token, its target y and the smoothing ε, fairseq's loss spreads e = ε / (V - 1) over every type:
+
+    loss = (1 - ε - e) (lse(z) - z_y) + e Σ_v (lse(z) - z_v)
+    d loss / d z_v = softmax(z)_v - e - (1 - ε - e) [v = y]
+
+So one softmax, made in place, is nearly the gradient already. The constant e needs no pass over the logits: its share
+in the loss and in the gradients follows from the sums of the features and of the weight.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,101 +22,176 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seqtrain.nn.products import Products, make_products
+
 __all__ = ["cross_entropy", "linear_cross_entropy"]
 
-_CHUNK_BYTES = 2**23
-
-
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Chunk by chunk: logits, loss, and at once the gradient, so that one chunk's logits is all that ever exists."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float
-    ) -> tuple[Tensor, Tensor]:
-        num_tokens, num_types = len(features), len(weight)
-        spread = label_smoothing / (num_types - 1)
-        chunk = max(64, _CHUNK_BYTES // (4 * num_types))
-        features_grad = torch.empty_like(features) if ctx.needs_input_grad[0] else None
-        weight_grad = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        buffer = features.new_empty(min(chunk, num_tokens), num_types)
-        nll = features.new_empty(num_tokens, dtype=torch.float32)
-        norm = features.new_empty(num_tokens, dtype=torch.float32)
-        for start in range(0, num_tokens, chunk):
-            rows = slice(start, start + chunk)
-            x, y = features[rows], targets[rows]
-            logits = torch.mm(x, weight.t(), out=buffer[: len(x)])
-            top = logits.amax(dim=1)
-            picked = logits.gather(1, y[:, None])[:, 0]
-            probabilities = torch.softmax(logits, dim=1, out=logits)
-            norm[rows] = top - probabilities.amax(dim=1).log()  # the log-sum-exp of the logits
-            nll[rows] = norm[rows] - picked
-            rest = 1.0 - label_smoothing - spread
-            probabilities.scatter_add_(1, y[:, None], probabilities.new_full((len(x), 1), -rest))
-            if features_grad is not None:
-                torch.mm(probabilities, weight, out=features_grad[rows])
-            if weight_grad is not None:
-                weight_grad.addmm_(probabilities.t(), x)
-        nll_sum = nll.sum()
-        loss_sum = nll_sum
-        if label_smoothing > 0:
-            total = weight.sum(dim=0)  # (D,)
-            smooth_sum = num_types * norm.sum() - torch.dot(features.sum(dim=0), total)
-            loss_sum = (1.0 - label_smoothing - spread) * nll_sum + spread * smooth_sum
-            if features_grad is not None:
-                features_grad.sub_(total, alpha=spread)
-            if weight_grad is not None:
-                weight_grad.sub_(features.sum(dim=0), alpha=spread)
-        ctx.gradients = (features_grad, weight_grad)
-        reported = nll_sum.clone()
-        ctx.mark_non_differentiable(reported)
-        return loss_sum, reported
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, loss_grad: Tensor, _: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
-        features_grad, weight_grad = ctx.gradients
-        return (
-            None if features_grad is None else features_grad * loss_grad,
-            None if weight_grad is None else weight_grad * loss_grad,
-            None,
-            None,
-        )
+_CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of float32 logits: large enough for fast products, small enough to reuse
+_ROW_MULTIPLE = 64  # few different sizes, for which kernels are made only once
 
 
 def linear_cross_entropy(
     features: Tensor, weight: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The label-smoothed cross-entropy of logits = features @ weight.T.
+    """The label-smoothed cross-entropy of the logits features @ weight.T.
+
+    The products run in the number format of autocast where it is on; softmax and sums run in float32 at least. A
+    backward pass uses up what the forward pass has computed: there can be only one.
 
     Args:
         features: (N, D).
         weight: (V, D).
         targets: (N,) int64.
-        label_smoothing: The probability mass that all types but the target share.
+        label_smoothing: The probability mass ε that all types but the target share.
 
     Returns:
-        The loss and the negative log-likelihood, each () and summed over the tokens, in nats.
+        The loss and the negative log-likelihood, each () and summed over the tokens, in nats. Only the loss has a
+        gradient.
     """
-    loss_sum, nll_sum = _LinearCrossEntropy.apply(features, weight, targets, label_smoothing)  # type: ignore[no-untyped-call]
+    device_type = features.device.type
+    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else features.dtype
+    with torch.autocast(device_type, enabled=False):
+        loss_sum, nll_sum = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call] # torch's own
+            features, weight, targets, label_smoothing, dtype
+        )
     return loss_sum, nll_sum
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """The same loss from logits that are already there.
-
-    Args:
-        logits: (N, V).
-        targets: (N,) int64.
-        label_smoothing: The probability mass that all types but the target share.
-
-    Returns:
-        The loss and the negative log-likelihood, each () and summed over the tokens, in nats.
-    """
-    log_probabilities = functional.log_softmax(logits, dim=-1, dtype=torch.float32)
+    """The same loss from logits (N, V) that are already there; see `linear_cross_entropy`."""
+    log_probabilities = functional.log_softmax(logits, dim=-1, dtype=_at_least_float32(logits.dtype))
     nll_sum = -log_probabilities.gather(1, targets[:, None]).sum()
     if label_smoothing == 0.0:
         return nll_sum, nll_sum.detach()
     spread = label_smoothing / (logits.shape[1] - 1)
     loss_sum = (1.0 - label_smoothing - spread) * nll_sum - spread * log_probabilities.sum()
     return loss_sum, nll_sum.detach()
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Chunk by chunk: logits, loss and, where it is wanted, at once the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """See `linear_cross_entropy`; dtype is the number format of the products."""
+        spread = label_smoothing / (len(weight) - 1)
+        products = make_products(weight, dtype, wants_input_grad=ctx.needs_input_grad[0])
+        gradients = _Gradients.empty(features, weight, ctx.needs_input_grad)
+        wants_gradient = gradients.features is not None or gradients.weight is not None
+        norms, target_logits = [], []
+        for chunk in _chunks(features, targets, len(weight), dtype):
+            logits = products.forward(chunk.features)  # (C, D) -> (C, V)
+            scores = logits.to(_at_least_float32(logits.dtype))
+            target_logits.append(scores.gather(1, chunk.targets[:, None])[: chunk.num_real, 0])
+            norms.append(_softmax_in_place(scores)[: chunk.num_real])
+            if wants_gradient:
+                _subtract_target(scores, chunk, 1.0 - label_smoothing - spread)
+                gradients.add(products, logits.copy_(scores), chunk)
+        norm = torch.cat(norms)
+        nll_sum = (norm - torch.cat(target_logits)).sum()
+        loss_sum = nll_sum.clone()
+        if label_smoothing > 0:
+            weight_sum, features_sum = weight.sum(dim=0).to(norm.dtype), features.sum(dim=0).to(norm.dtype)  # (D,)
+            smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
+            loss_sum = (1.0 - label_smoothing - spread) * nll_sum + spread * smooth_sum
+            gradients.subtract(spread * weight_sum, spread * features_sum)
+        ctx.gradients = gradients
+        ctx.mark_non_differentiable(nll_sum)
+        return loss_sum, nll_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, loss_grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        """Scale the gradients that the forward pass has made."""
+        gradients: _Gradients | None = ctx.gradients
+        if gradients is None:
+            raise RuntimeError("linear_cross_entropy was asked for its gradient a second time")
+        ctx.gradients = None  # nothing else holds them, so autograd takes them without a copy
+        is_one = loss_grad.device.type == "cpu" and loss_grad.item() == 1.0
+        scaled = (
+            gradient if gradient is None or is_one else gradient.mul_(loss_grad.to(gradient.dtype))
+            for gradient in (gradients.features, gradients.weight)
+        )
+        return (*scaled, None, None, None)
+
+
+@dataclass
+class _Chunk:
+    """Some rows, and zeros below them that make their number round.
+
+    Attributes:
+        features: (C, D), in the format of the products.
+        targets: (C,) int64.
+        rows: Where they stand among all rows.
+        num_real: C without the zeros.
+    """
+
+    features: Tensor
+    targets: Tensor
+    rows: slice
+    num_real: int
+
+
+def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtype) -> Iterator[_Chunk]:
+    """Cut the tokens (N, D), (N,) into chunks of about equal size."""
+    num_tokens = len(features)
+    limit = max(_ROW_MULTIPLE, _CHUNK_BYTES.get(features.device.type, 2**25) // (4 * num_types))
+    num_chunks = max(1, -(-num_tokens // limit))
+    size = -(-num_tokens // num_chunks)
+    size = -(-size // _ROW_MULTIPLE) * _ROW_MULTIPLE
+    for start in range(0, num_tokens, size):
+        rows = slice(start, min(start + size, num_tokens))
+        x, y = features[rows].to(dtype), targets[rows]
+        missing = -len(x) % _ROW_MULTIPLE
+        if missing:
+            x, y = functional.pad(x, (0, 0, 0, missing)), functional.pad(y, (0, missing))
+        yield _Chunk(x, y, rows, rows.stop - rows.start)
+
+
+@dataclass
+class _Gradients:
+    """The gradients as they grow; None where none is wanted."""
+
+    features: Tensor | None
+    weight: Tensor | None
+
+    @classmethod
+    def empty(cls, features: Tensor, weight: Tensor, wanted: tuple[bool, ...]) -> _Gradients:
+        return cls(torch.empty_like(features) if wanted[0] else None, torch.zeros_like(weight) if wanted[1] else None)
+
+    def add(self, products: Products, logits_grad: Tensor, chunk: _Chunk) -> None:
+        """Take in the gradient (C, V) of a chunk's logits."""
+        if self.features is not None:
+            self.features[chunk.rows] = products.input_grad(logits_grad)[: chunk.num_real]  # (C, V) -> (C, D)
+        if self.weight is not None:
+            products.add_weight_grad(self.weight, logits_grad, chunk.features)
+
+    def subtract(self, from_features: Tensor, from_weight: Tensor) -> None:
+        """Subtract vectors (D,) from every row."""
+        if self.features is not None:
+            self.features.sub_(from_features)
+        if self.weight is not None:
+            self.weight.sub_(from_weight)
+
+
+def _softmax_in_place(logits: Tensor) -> Tensor:
+    """Turn logits (C, V) into probabilities; returns the log-sum-exp (C,) of what they were.
+
+    The most probable type of a row has exp(max - lse) for its probability, which says what lse was.
+    """
+    highest = logits.amax(dim=1)
+    torch.softmax(logits, dim=1, out=logits)
+    return highest - logits.amax(dim=1).log()
+
+
+def _subtract_target(probabilities: Tensor, chunk: _Chunk, amount: float) -> None:
+    """Subtract from each row's target, and clear the rows that stand for no token."""
+    targets = chunk.targets[:, None]
+    probabilities.scatter_(1, targets, probabilities.gather(1, targets) - amount)
+    probabilities[chunk.num_real :] = 0.0
+
+
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

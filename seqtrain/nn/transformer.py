@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqtrain.nn.attention import CrossAttention, SelfAttention
 from seqtrain.nn.cache import TransformerCache
-from seqtrain.nn.dropout import dropout
+from seqtrain.nn.dropout import add_dropout
 from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.options import LayerOptions
 
@@ -33,7 +33,7 @@ class ResidualNorm(nn.LayerNorm):
 
     def leave(self, x: Tensor, output: Tensor) -> Tensor:
         """Add the sublayer's output to its input, both (..., D)."""
-        x = x + dropout(output, self.dropout, self.training)
+        x = add_dropout(x, output, self.dropout, self.training)
         return x if self.normalize_before else self(x)
 
 
