@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqtrain.config import catalog
+from seqtrain.config import catalog, trial
 from seqtrain.config.app import command_errors
 from seqtrain.config.folders import active_folders
 from seqtrain.config.paths import conf_folder
@@ -56,7 +56,8 @@ def _show_all() -> None:
     for group in catalog.GROUPS:
         rows = [[option.name, option.doc, _shorten(option.place)] for option in catalog.options(group)]
         _print_table(f"{group}=", rows)
-    broken = active_folders().broken()
+    sys.stdout.flush()
+    broken = trial.errors_of(active_folders())
     if broken:
         _print_table("Files that cannot be used", [[text] for text in broken])
 

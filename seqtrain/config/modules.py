@@ -59,11 +59,11 @@ def folder_of(module: str) -> Path | None:
 
 
 def module_name(file: Path, folder: Path, package: str) -> str:
-    """The name of the module that a file in a folder is, if the folder is the package."""
+    """The name of the module that a file in a folder is, if the folder is the package ("" for none)."""
     parts = list(file.relative_to(folder).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()
-    return ".".join([package, *parts])
+    return ".".join(filter(None, [package, *parts]))
 
 
 def import_file(file: Path, name: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -248,20 +249,40 @@ def test_folders_of_one_name_are_different_packages_and_leave_the_import_path_al
     assert sys.path == paths
 
 
-def test_an_installed_package_is_found_by_its_entry_point(
-    run: RunCommand, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_widget(folder / "site/acme_widgets")
-    write(folder / "site/acme_widgets/__init__.py", "")
-    metadata = folder / "site/acme_widgets-1.0.dist-info"
+@pytest.fixture
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed packages, one of which has the entry point acme = acme_widgets."""
+    site = folder / "site"
+    metadata = site / "acme_widgets-1.0.dist-info"
     write(metadata / "METADATA", "Metadata-Version: 2.1\nName: acme-widgets\nVersion: 1.0\n")
     write(metadata / "entry_points.txt", "[seqtrain.plugins]\nacme = acme_widgets\n")
-    monkeypatch.syspath_prepend(folder / "site")
+    monkeypatch.syspath_prepend(site)
+    yield site
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_widgets"]:
+        del sys.modules[name]
+
+
+def test_an_installed_package_is_found_by_its_entry_point(run: RunCommand, install: Path) -> None:
+    write_widget(install / "acme_widgets")
+    write(install / "acme_widgets/__init__.py", "")
     outcome = run("task.data=x", "model=widget_big")
     assert outcome.config.model.size == 12
     assert type(outcome.config.model).__module__ == "acme_widgets.widget"
-    for name in ("acme_widgets", "acme_widgets.widget"):
-        monkeypatch.delitem(sys.modules, name)
+    assert outcome.job.plugin_folders == []
+
+
+def test_an_installed_module_is_found_by_its_entry_point(run: RunCommand, install: Path) -> None:
+    write(install / "acme_widgets.py", WIDGET)
+    write(install / "unrelated.py", WIDGET.replace('"widget"', '"gadget"'))
+    assert type(run("task.data=x", "model=widget").config.model).__module__ == "acme_widgets"
+    assert "no model is called 'gadget'" in run("task.data=x", "model=gadget").err
+
+
+def test_an_entry_point_without_its_module_is_an_error(run: RunCommand, install: Path) -> None:
+    assert install.is_dir()
+    assert run("task.data=x").err == (
+        "seqtrain: error: the entry point acme names a module that is not there: acme_widgets\nreinstall its package\n"
+    )
 
 
 def test_plain_python_finds_the_plugin_of_a_saved_config(folder: Path) -> None:

@@ -70,15 +70,28 @@ def test_user_plugins_are_listed_without_importing_them(show: Show, folder: Path
 
 
 def test_files_that_cannot_be_used_are_listed(show: Show, folder: Path) -> None:
-    syntax = write(folder / "user_plugins/bad.py", "register_model('bad', BadConfig)\ndef f(:\n")
+    raising = write(
+        folder / "user_plugins/bomb.py", WIDGET.replace('"widget"', '"bomb"') + "print('noise')\nint('x')\n"
+    )
     computed = write(
         folder / "user_plugins/computed.py", "from seqtrain.models import register_model\nregister_model(1 / 0)\n"
     )
+    syntax = write(folder / "user_plugins/bad.py", "register_model('bad', BadConfig)\ndef f(:\n")
+    write_widget(folder / "user_plugins")
     _, _, broken = show().partition("\nFiles that cannot be used\n")
     assert broken.splitlines() == [
         f"  the plug-in file {syntax}:2: SyntaxError: invalid syntax",
+        f"  the plug-in file {raising}:19 cannot be imported: ValueError: invalid literal for int() with base 10: 'x'",
         f"  the plug-in file {computed}:2 cannot be imported: ZeroDivisionError: division by zero",
     ]
+    write(raising, WIDGET.replace('"widget"', '"bomb"'))
+    assert "bomb.py:19" not in show()
+
+
+def test_a_copy_of_a_folder_is_no_reason_for_complaint(show: Show, folder: Path) -> None:
+    write_widget(folder / "user_plugins")
+    write_widget(folder / "my_plugins")
+    assert "Files that cannot be used" not in show("hydra.searchpath=[my_plugins]")
 
 
 def test_the_search_path_is_listed_too(show: Show, folder: Path) -> None:
