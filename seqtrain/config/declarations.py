@@ -57,11 +57,7 @@ class FileContents:
 
 
 def read_declarations(file: Path) -> FileContents:
-    """What a file registers; it is parsed once, until it changes.
-
-    Raises:
-        OSError: It cannot be read.
-    """
+    """What a file registers; it is parsed once, until it changes."""
     status = file.stat()
     version = (file, status.st_mtime_ns, status.st_size)
     if version not in _contents:
@@ -73,7 +69,10 @@ _contents: dict[tuple[Path, int, int], FileContents] = {}
 
 
 def _parse(file: Path) -> FileContents:
-    source = file.read_bytes()
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        return FileContents(error=f"{file} cannot be read: {error.strerror}")
     if b"register_" not in source:
         return FileContents()
     try:

@@ -59,7 +59,7 @@ class PluginFolder:
             return [self.only_file]
         packages = (init.parent for init in sorted(self.path.glob("*/__init__.py")))
         candidates = [*sorted(self.path.glob("*.py")), *(file for package in packages for file in _below(package))]
-        return [file for file in candidates if "." not in file.stem]
+        return [file for file in candidates if "." not in file.stem and file.is_file()]
 
     @cached_property
     def contents(self) -> dict[Path, FileContents]:
@@ -199,7 +199,7 @@ def named_folder(path: str, named_by: str) -> PluginFolder:
     for base in bases:
         folder = (base / given).resolve()
         if folder.is_dir():
-            if folder.name == "conf" and not any(folder.glob("*.py")) and any(folder.parent.glob("*.py")):
+            if folder.name == "conf" and not _has_python(folder) and _has_python(folder.parent):
                 folder = folder.parent
             return PluginFolder(folder, named_by, modules.package_of(folder))
     looked = f"; looked in {' and '.join(map(str, bases))}" if not given.is_absolute() else ""
@@ -285,6 +285,10 @@ def _registered_by(file: Path) -> list[Declaration]:
             if origin == str(file):
                 found.append(Declaration(kind, name, file, int(line), entry.summary))
     return found
+
+
+def _has_python(folder: Path) -> bool:
+    return any(folder.glob("*.py")) or any(folder.glob("*/__init__.py"))
 
 
 def _below(package: Path) -> list[Path]:

@@ -29,6 +29,7 @@ from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
 
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (hydra, omegaconf))
 _CONVERSIONS = {"Integer": int, "Float": float, "Boolean": bool}
+_EXPERIMENT_HEADER = "begin the file of an experiment with the line: # @package _global_"
 _LAUNCHER_EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 
@@ -136,6 +137,8 @@ def _explain_composition(text: str) -> ConfigError:
             f"{key} is given several values: {values}",
             remedy=f"add --multirun to run each; a list is written {key}=[a,b], a text with a comma {key}=\\'a,b\\'",
         )
+    if re.search(r"Could not override '.*@experiment", text):
+        return ConfigError(text.splitlines()[0], remedy=_EXPERIMENT_HEADER)
     if text.startswith("hydra.searchpath must be a list"):
         return ConfigError("hydra.searchpath is no list", remedy="write 'hydra.searchpath=[file://FOLDER]'")
     return ConfigError(text)
@@ -152,6 +155,8 @@ def _explain_null_group(overrides: Sequence[str]) -> ConfigError | None:
 
 def _explain_unknown_key(error: ConfigKeyError | ConfigAttributeError, where: str) -> ConfigError:
     key = str(error.full_key or error.key)
+    if key == "experiment" and where:
+        return ConfigError(f"experiment is no key of the config{where}", remedy=_EXPERIMENT_HEADER)
     schema = getattr(error.object_type, "__name__", "dict")
     owner = "the config" if schema == "dict" else schema
     return ConfigError(f"{key} is no key of {owner}{where}", remedy=_suggest_key(key, error.parent_node))

@@ -21,6 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from seqtrain.config import raw_values
 from seqtrain.config.folders import PluginFolders, activate, active_folders, default_folders, named_folder
 from seqtrain.config.registry import KINDS
+from seqtrain.errors import ConfigError
 
 
 class PluginSource(ConfigSource):
@@ -117,8 +118,15 @@ class FileConfigSource(HydraFileConfigSource):
         return self._is_plugin_folder or super().available()
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """See `ConfigSource`; takes down what YAML read as a boolean or a number."""
-        result = super().load_config(config_path)
+        """See `ConfigSource`; takes down what YAML read as a boolean or a number.
+
+        Raises:
+            ConfigError: The file is no UTF-8 text.
+        """
+        try:
+            result = super().load_config(config_path)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}/{_without_extension(config_path)}.yaml is no UTF-8 text") from error
         raw_values.take_down(_without_extension(config_path), result, self.path)
         return result
 

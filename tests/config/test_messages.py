@@ -164,6 +164,35 @@ def test_a_preset_of_something_that_is_not_there_is_explained(run: RunCommand, f
     assert run("model=mine").err == message
 
 
+def test_a_preset_that_builds_on_itself_is_explained(run: RunCommand, folder: Path) -> None:
+    write(folder / "user_plugins/conf/model/mine.yaml", "defaults: [mine, _self_]\n")
+    assert run("model=mine").err == (
+        "seqtrain: error: a preset refers to itself\nlook for a YAML file that is called like its own default\n"
+    )
+
+
+def test_a_file_that_is_no_text_is_named(run: RunCommand, folder: Path) -> None:
+    file = write(folder / "user_plugins/conf/model/mine.yaml", "")
+    file.write_bytes(b"dropout: \xff\n")
+    assert run("model=mine").err == f"seqtrain: error: {file} is no UTF-8 text\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: {lr: 1}\n", "experiment is no key of the config (in experiment/mine)"),
+        (
+            "defaults: [{override /model: transformer_lm}]\n",
+            "In 'experiment/mine': Could not override 'model@experiment.model'.",
+        ),
+    ],
+)
+def test_an_experiment_without_its_header_is_told_of_it(run: RunCommand, folder: Path, text: str, message: str) -> None:
+    write(folder / "user_plugins/conf/experiment/mine.yaml", text)
+    header = "begin the file of an experiment with the line: # @package _global_"
+    assert run("experiment=mine").err == f"seqtrain: error: {message}\n{header}\n"
+
+
 def test_a_preset_without_defaults_is_checked_all_the_same(run: RunCommand, folder: Path) -> None:
     write(folder / "user_plugins/conf/model/mine.yaml", "_name: transformer\ndropuot: 0.1\n")
     assert run("task.data=x", "model=mine").err == (

@@ -60,6 +60,21 @@ def test_presets_are_in_conf_or_in_a_folder_without_python(work: Path) -> None:
     assert named_folder("yaml", "test").presets == work / "yaml"
 
 
+def test_conf_means_its_folder_where_only_packages_stand_beside_it(work: Path) -> None:
+    make(work / "f/package", "__init__", "a")
+    (work / "f/conf").mkdir()
+    assert named_folder("f/conf", "test") == named_folder("f", "test")
+
+
+def test_a_file_that_cannot_be_read_harms_no_other(work: Path) -> None:
+    make(work / "f", "a")
+    (work / "f/gone.py").symlink_to("nowhere.py")
+    (work / "f/folder.py").mkdir()
+    folders = PluginFolders([named_folder("f", "test")])
+    assert folders.names("model") == ["a"]
+    assert folders.broken() == []
+
+
 def test_a_home_folder_is_written_with_a_tilde(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(work))
     make(work / "mine", "a")
