@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _PROVISIONAL_SIZE = 2**32 - 2
 _BLOCK_TOKENS = 2**24
+_MAX_TOKENIZER_LINES = 1_000_000  # more lines hardly change the pieces, and are all kept in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,15 +158,19 @@ def _blocks(offsets: IntArray) -> Iterator[tuple[int, int]]:
 
 def _make_tokenizers(train: Sequence[Lines], options: CodecOptions) -> list[Tokenizer]:
     """One for each language, or the same for all."""
-    if options.tokenizer.kind is TokenizerKind.sentencepiece:
-        logger.info("training sentencepiece on %s lines", " + ".join(str(len(lines)) for lines in train))
-    if options.joined:
-        return [make_tokenizer(options.tokenizer, _alternate(train))] * len(train)
-    return [make_tokenizer(options.tokenizer, lines) for lines in train]
+    groups = [list(train)] if options.joined else [[lines] for lines in train]
+    tokenizers = [make_tokenizer(options.tokenizer, _sample(group, options.tokenizer.kind)) for group in groups]
+    return tokenizers * len(train) if options.joined else tokenizers
 
 
-def _alternate(sides: Sequence[Iterable[str]]) -> Iterator[str]:
-    """A line of each side, then the next of each: so that a part of them holds as much of each."""
+def _sample(group: Sequence[Lines], kind: TokenizerKind) -> Iterator[str]:
+    """Lines to learn a tokenizer from, evenly from the whole text; of several languages alternately."""
+    if kind is not TokenizerKind.sentencepiece:
+        return iter(())
+    num_lines = sum(len(lines) for lines in group)
+    step = -(-num_lines // _MAX_TOKENIZER_LINES) or 1
+    logger.info("training sentencepiece on %s", f"{num_lines} lines" + (f", one in {step}" if step > 1 else ""))
+    sides = [islice(lines, None, None, step) for lines in group]
     return (line for line in chain.from_iterable(zip_longest(*sides)) if line is not None)
 
 

@@ -6,7 +6,6 @@ import io
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +17,6 @@ from seqtrain.errors import DataError
 logger = logging.getLogger(__name__)
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
-_MAX_TRAINING_LINES = 5_000_000
 _MAX_LINE_BYTES = 16_384
 _NUM_THREADS = 4  # a constant, because the pieces' scores depend on it in the last bits
 _QUIET = 2  # errors alone; they come as exceptions as well
@@ -50,7 +48,7 @@ class SentencePieceTokenizer(Tokenizer):
         Raises:
             DataError: There is no text to learn from.
         """
-        tokenizer = cls(_train(list(islice(lines, _MAX_TRAINING_LINES)), options))
+        tokenizer = cls(_train(list(lines), options))
         size = tokenizer._processor.GetPieceSize()
         if size < options.vocab_size:
             logger.warning("the text has room for %d sentencepieces, not for %d", size, options.vocab_size)

@@ -91,10 +91,22 @@ def test_a_text_without_words_is_refused(tmp_path: Path) -> None:
         prepare([["", " "]], Layout(("",)), tmp_path, options=options())
 
 
+def test_of_a_large_text_the_tokenizer_learns_from_lines_of_all_parts_and_languages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_MAX_TOKENIZER_LINES", 8)
+    english = [*["aa bb"] * 10, *["cc dd"] * 10]
+    german = [*["ee ff"] * 10, *["gg hh"] * 10]
+    codecs = prepare([english, german], EN_DE, tmp_path, options=options(TokenizerKind.sentencepiece, joined=True))
+    for lines in (english, german):
+        for line in lines:
+            assert codecs[0].decode(codecs[0].encode(line)) == line
+
+
 def test_what_takes_long_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         prepare([ENGLISH, GERMAN], EN_DE, tmp_path, options=options(TokenizerKind.sentencepiece, joined=True))
-    assert "training sentencepiece on 4 + 4 lines" in caplog.text
+    assert "training sentencepiece on 8 lines" in caplog.text
     assert "room for" in caplog.text
     assert "tokenized train.en-de.de: 4 lines" in caplog.text
     assert "vocabulary: " in caplog.text
