@@ -1,46 +1,63 @@
 """Multi-head attention.
 
-Shapes: B sequences, T queries, S keys, H heads, D features, d = D / H features of a head, M features of the memory that
-cross-attention reads. In a step of generation the K hypotheses of a sentence are its queries: T = K.
+Shapes: B sequences, T queries, S keys, R rows (see `Layout`), H heads, D features, d = D / H features of a head, M
+features of the memory that cross-attention reads. In a step of generation the K hypotheses of a sentence are its
+queries: T = K.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from dataclasses import dataclass
 
-from seqtrain.nn.attention_backends import attend
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqtrain.nn.attention_backends import AttentionShape, attend_rows, split_heads
 from seqtrain.nn.init import xavier_blocks_
+from seqtrain.nn.layout import Layout
 from seqtrain.nn.options import LayerOptions
 
-__all__ = ["CrossAttention", "SelfAttention"]
+__all__ = ["CrossAttention", "Memory", "SelfAttention"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What cross-attention reads: the encoder's output.
+
+    Attributes:
+        features: Rows (R, M).
+        layout: How they stand for (B, S) tokens.
+        bias: (B, 1, 1, S), hides padding; None where nothing is padded.
+    """
+
+    features: Tensor
+    layout: Layout
+    bias: Tensor | None
 
 
 class _Attention(nn.Module):
-    """What both kinds share: splitting into heads, attending, and the map of the heads' output."""
+    """What both kinds share: the map of the heads' output, and attending in a step of generation."""
 
     def __init__(self, options: LayerOptions) -> None:
         super().__init__()
         self.num_heads = options.num_heads
-        self.dropout = options.attention_dropout
+        self.attention_dropout = options.attention_dropout
         self.output = nn.Linear(options.embed_dim, options.embed_dim)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def split(self, projected: Tensor, num_blocks: int) -> tuple[Tensor, ...]:
-        """Part the result of one wide projection: (B, T, num_blocks * D) -> num_blocks tensors (B, H, T, d)."""
-        batch, length, width = projected.shape
-        blocks = projected.view(batch, length, num_blocks, self.num_heads, width // (num_blocks * self.num_heads))
-        return blocks.permute(2, 0, 3, 1, 4).unbind(0)
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None, is_causal: bool = False
-    ) -> Tensor:
-        """Queries (B, H, T, d) over keys and values (B, H, S, d) -> (B, T, D); see `attend` of the backends."""
-        heads = attend(
-            query, key, value, bias=bias, is_causal=is_causal, dropout=self.dropout if self.training else 0.0
+    def shape(self, queries: Layout, keys: Layout, *, is_causal: bool = False) -> AttentionShape:
+        """What the backends must know."""
+        return AttentionShape(
+            self.num_heads, queries, keys, is_causal, self.attention_dropout if self.training else 0.0
         )
-        batch, _, length, _ = heads.shape
-        output: Tensor = self.output(heads.transpose(1, 2).reshape(batch, length, -1))  # (B, H, T, d) -> (B, T, D)
+
+    def attend_step(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """One token of each hypothesis, (B, H, K, d), over kept keys and values (B, H, S, d): -> rows (B*K, D)."""
+        if bias is not None:
+            bias = bias.to(query.dtype)
+        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)  # (B, H, K, d)
+        output: Tensor = self.output(heads.transpose(1, 2).flatten(2).flatten(0, 1))
         return output
 
 
@@ -52,20 +69,24 @@ class SelfAttention(_Attention):
         self.query_key_value = nn.Linear(options.embed_dim, 3 * options.embed_dim)
         xavier_blocks_(self.query_key_value.weight, 3, gain=2**-0.5)
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, T, D) -> queries, keys and values, each (B, H, T, d)."""
-        return self.split(self.query_key_value(x), 3)
-
-    def forward(self, x: Tensor, *, bias: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """Attend within each sequence: (B, T, D) -> (B, T, D).
+    def forward(self, x: Tensor, layout: Layout, *, bias: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Attend within each sequence: rows (R, D) -> (R, D).
 
         Args:
             x: The sequences.
+            layout: How they stand in the rows.
             bias: Added to the scores, broadcast to (B, H, T, T): -inf where a key is padding.
             is_causal: Let each position see only itself and those before it.
         """
-        query, key, value = self.project(x)
-        return self.attend(query, key, value, bias=bias, is_causal=is_causal)
+        projected = self.query_key_value(x)  # (R, D) -> (R, 3 * D)
+        output: Tensor = self.output(
+            attend_rows(projected, None, bias, self.shape(layout, layout, is_causal=is_causal))
+        )
+        return output
+
+    def project(self, x: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+        """Rows (R, D) -> queries, keys and values, each (B, H, T, d)."""
+        return split_heads(self.query_key_value(x), layout, self.num_heads, 3)
 
 
 class CrossAttention(_Attention):
@@ -80,18 +101,16 @@ class CrossAttention(_Attention):
         xavier_blocks_(self.query.weight, 1, gain=gain)
         xavier_blocks_(self.key_value.weight, 2, gain=gain)
 
-    def project_memory(self, memory: Tensor) -> tuple[Tensor, ...]:
-        """(B, S, M) -> keys and values, each (B, H, S, d)."""
-        return self.split(self.key_value(memory), 2)
+    def forward(self, x: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        """Attend to a memory: rows (R, D) -> (R, D)."""
+        shape = self.shape(layout, memory.layout)
+        output: Tensor = self.output(attend_rows(self.query(x), self.key_value(memory.features), memory.bias, shape))
+        return output
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None) -> Tensor:
-        """Attend to a memory: (B, T, D) -> (B, T, D).
+    def project(self, x: Tensor, layout: Layout) -> Tensor:
+        """Rows (R, D) -> queries (B, H, T, d)."""
+        return split_heads(self.query(x), layout, self.num_heads, 1)[0]
 
-        Args:
-            x: The queries' sequences.
-            key: (B, H, S, d), from `project_memory`.
-            value: (B, H, S, d), likewise.
-            bias: Added to the scores, broadcast to (B, H, T, S): -inf where a key is padding.
-        """
-        (query,) = self.split(self.query(x), 1)
-        return self.attend(query, key, value, bias=bias)
+    def project_memory(self, memory: Memory) -> tuple[Tensor, ...]:
+        """The memory's keys and values, each (B, H, S, d)."""
+        return split_heads(self.key_value(memory.features), memory.layout, self.num_heads, 2)

@@ -46,7 +46,7 @@ class TransformerCache(DecoderCache):
         """(B, 1, K, C), to be added to attention scores; None for single hypotheses, which see every slot."""
         return None if self._ancestry is None else self._ancestry[:, None, :, : self._num_slots]
 
-    def start_step(self, device: torch.device, dtype: torch.dtype) -> None:
+    def start_step(self, device: torch.device) -> None:
         """Make room for a token of each hypothesis."""
         if self._num_slots + self.beam_size > self._capacity:
             self._make_room()
@@ -55,7 +55,7 @@ class TransformerCache(DecoderCache):
         if self.beam_size > 1:
             if self._ancestry is None:
                 shape = (self.batch_size, self.beam_size, self._capacity)
-                self._ancestry = torch.full(shape, float("-inf"), dtype=dtype, device=device)
+                self._ancestry = torch.full(shape, float("-inf"), device=device)
             newest = self._ancestry[:, :, self._num_slots - self.beam_size : self._num_slots]  # (B, K, K)
             newest.diagonal(dim1=1, dim2=2).zero_()
 

@@ -1,6 +1,6 @@
 """From tokens to the input of the first layer.
 
-Shapes: B sequences, T tokens, E features of the token table, D features of the layers.
+Shapes: B sequences, T tokens, R rows (see `Layout`), E features of the token table, D features of the layers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from seqtrain.nn.dropout import dropout
 from seqtrain.nn.init import linear_without_bias
+from seqtrain.nn.layout import Layout
 from seqtrain.nn.positions import LearnedPositions, SinusoidalPositions
 
 __all__ = ["EmbeddingOptions", "InputEmbedding"]
@@ -62,24 +63,28 @@ class InputEmbedding(nn.Module):
             self.positions = kind(options.max_positions, dim, options.padding_index)
         self.norm = nn.LayerNorm(dim) if options.norm else None
 
-    def forward(self, tokens: Tensor, table: Tensor, start: int = 0) -> Tensor:
+    def forward(self, tokens: Tensor, table: Tensor, layout: Layout, start: int = 0) -> Tensor:
         """Embed a piece of each sequence.
 
         Args:
             tokens: (B, T) int64.
             table: (V, E), the token embeddings.
+            layout: Of the tokens, in rows.
             start: The column of the piece's first token.
 
         Returns:
-            (B, T, D).
+            Rows (R, D).
         """
-        x = functional.embedding(tokens, table, padding_idx=self.options.padding_index)  # (B, T) -> (B, T, E)
+        padding_index = self.options.padding_index
+        numbers = functional.pad(tokens.flatten(), (0, layout.num_rows - layout.num_tokens), value=padding_index)
+        x = functional.embedding(numbers, table, padding_idx=padding_index)  # (R,) -> (R, E)
         if self.scale != 1.0:
             x = x * self.scale
         if self.projection is not None:
-            x = self.projection(x)  # (B, T, E) -> (B, T, D)
+            x = self.projection(x)  # (R, E) -> (R, D)
         if self.positions is not None:
-            x = x + self.positions(start, tokens.shape[1])  # (T, D)
+            positions = self.positions(start, layout.length)  # (T, D)
+            x = x + layout.to_rows(positions.expand(layout.batch_size, -1, -1))
         if self.norm is not None:
             x = self.norm(x)
         return dropout(x, self.options.dropout, self.training)

@@ -1,16 +1,17 @@
 """The layers and stacks of a Transformer (Vaswani et al., 2017).
 
-Shapes: B sequences, S memory (source) tokens, T tokens, K hypotheses a sentence, D features, M features of the memory.
+Shapes: B sequences, T tokens, R rows (see `Layout`), K hypotheses a sentence, D features.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from seqtrain.nn.attention import CrossAttention, SelfAttention
+from seqtrain.nn.attention import CrossAttention, Memory, SelfAttention
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.dropout import add_dropout
 from seqtrain.nn.feed_forward import FeedForward
+from seqtrain.nn.layout import Layout
 from seqtrain.nn.options import LayerOptions
 
 __all__ = ["DecoderLayer", "DecoderStack", "EncoderLayer", "EncoderStack", "ResidualNorm"]
@@ -47,10 +48,10 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(options)
         self.feed_forward_norm = ResidualNorm(options)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, S, D) -> (B, S, D); the bias hides padding."""
+    def forward(self, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
+        """Rows (R, D) -> (R, D); the bias hides padding."""
         norm = self.self_attention_norm
-        x = norm.leave(x, self.self_attention(norm.enter(x), bias=bias))
+        x = norm.leave(x, self.self_attention(norm.enter(x), layout, bias=bias))
         norm = self.feed_forward_norm
         return norm.leave(x, self.feed_forward(norm.enter(x)))
 
@@ -70,34 +71,39 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(options)
         self.feed_forward_norm = ResidualNorm(options)
 
-    def forward(self, x: Tensor, memory: Tensor | None, bias: Tensor | None) -> Tensor:
-        """Read whole sequences (B, T, D), with the memory (B, S, M) and the bias that hides its padding."""
+    def forward(self, x: Tensor, layout: Layout, memory: Memory | None) -> Tensor:
+        """Read whole sequences: rows (R, D) -> (R, D)."""
         norm = self.self_attention_norm
-        x = norm.leave(x, self.self_attention(norm.enter(x), is_causal=True))
-        if self.cross_attention is not None and memory is not None:
-            key, value = self.cross_attention.project_memory(memory)
-            x = self._read_memory(x, key, value, bias)
-        return self._think(x)
-
-    def step(self, x: Tensor, cache: TransformerCache, layer: int) -> Tensor:
-        """Read one token of each hypothesis: (B, K, D) -> (B, K, D)."""
-        norm = self.self_attention_norm
-        query, key, value = self.self_attention.project(norm.enter(x))
-        key, value = cache.append(layer, key, value)
-        x = norm.leave(x, self.self_attention.attend(query, key, value, bias=cache.ancestry_bias))
-        if cache.memory is not None:
-            x = self._read_memory(x, *cache.memory[layer], cache.memory_bias)
-        return self._think(x)
-
-    def _read_memory(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-        attention, norm = self.cross_attention, self.cross_attention_norm
-        assert attention is not None
-        assert norm is not None
-        return norm.leave(x, attention(norm.enter(x), key, value, bias=bias))
-
-    def _think(self, x: Tensor) -> Tensor:
+        x = norm.leave(x, self.self_attention(norm.enter(x), layout, is_causal=True))
+        if memory is not None:
+            attention, norm = self._cross_attention()
+            x = norm.leave(x, attention(norm.enter(x), layout, memory))
         norm = self.feed_forward_norm
         return norm.leave(x, self.feed_forward(norm.enter(x)))
+
+    def step(self, x: Tensor, layout: Layout, cache: TransformerCache, layer: int) -> Tensor:
+        """Read one token of each hypothesis: rows (B*K, D) -> (B*K, D)."""
+        norm = self.self_attention_norm
+        query, key, value = self.self_attention.project(norm.enter(x), layout)
+        key, value = cache.append(layer, key, value)
+        x = norm.leave(x, self.self_attention.attend_step(query, key, value, cache.ancestry_bias))
+        if cache.memory is not None:
+            attention, norm = self._cross_attention()
+            query = attention.project(norm.enter(x), layout)
+            x = norm.leave(x, attention.attend_step(query, *cache.memory[layer], cache.memory_bias))
+        norm = self.feed_forward_norm
+        return norm.leave(x, self.feed_forward(norm.enter(x)))
+
+    def memory_of(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """The memory's keys and values (B, H, S, d) in this layer, to be kept for a generation."""
+        attention, _ = self._cross_attention()
+        key, value = attention.project_memory(memory)
+        return key.contiguous(), value.contiguous()
+
+    def _cross_attention(self) -> tuple[CrossAttention, ResidualNorm]:
+        assert self.cross_attention is not None, "a layer that reads a memory"
+        assert self.cross_attention_norm is not None, "a layer that reads a memory"
+        return self.cross_attention, self.cross_attention_norm
 
 
 class EncoderStack(nn.Module):
@@ -108,10 +114,10 @@ class EncoderStack(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(options) for _ in range(num_layers))
         self.norm = nn.LayerNorm(options.embed_dim) if options.normalize_before else None
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, S, D) -> (B, S, D); the bias hides padding."""
+    def forward(self, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
+        """Rows (R, D) -> (R, D); the bias (B, 1, 1, T) hides padding."""
         for layer in self.layers:
-            x = layer(x, bias)
+            x = layer(x, layout, bias)
         return x if self.norm is None else self.norm(x)
 
 
@@ -123,34 +129,35 @@ class DecoderStack(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(options) for _ in range(num_layers))
         self.norm = nn.LayerNorm(options.embed_dim) if options.normalize_before and final_norm else None
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Read whole sequences (B, T, D) -> (B, T, D), with a memory (B, S, M) and the bias that hides its padding."""
+    def forward(self, x: Tensor, layout: Layout, memory: Memory | None = None) -> Tensor:
+        """Read whole sequences, rows (R, D) -> (R, D), and a memory where there is one."""
         for layer in self.layers:
-            x = layer(x, memory, bias)
+            x = layer(x, layout, memory)
         return x if self.norm is None else self.norm(x)
 
-    def init_cache(self, batch_size: int, beam_size: int) -> TransformerCache:
-        """An empty cache without a memory, for batch_size * beam_size hypotheses."""
-        return TransformerCache(len(self.layers), batch_size, beam_size)
+    def init_cache(self, batch_size: int, beam_size: int, memory: Memory | None = None) -> TransformerCache:
+        """An empty cache for batch_size * beam_size hypotheses.
 
-    def init_cache_with_memory(self, memory: Tensor, bias: Tensor | None, beam_size: int) -> TransformerCache:
-        """An empty cache whose hypotheses read a memory (B, S, M); its keys and values are computed once, here."""
-        cache = self.init_cache(memory.shape[0], beam_size)
-        cache.memory = [self._memory_of(layer, memory) for layer in self.layers]
-        cache.memory_bias = bias
+        Args:
+            batch_size: B.
+            beam_size: K.
+            memory: What they read; its keys and values are computed once, here.
+        """
+        cache = TransformerCache(len(self.layers), batch_size, beam_size)
+        if memory is not None:
+            cache.memory = [_decoder_layer(layer).memory_of(memory) for layer in self.layers]
+            cache.memory_bias = memory.bias
         return cache
 
     def step(self, x: Tensor, cache: TransformerCache) -> Tensor:
-        """Read one token of each hypothesis: (B, K, D) -> (B, K, D)."""
-        cache.start_step(x.device, x.dtype)
+        """Read one token of each hypothesis: rows (B*K, D) -> (B*K, D)."""
+        layout = Layout(cache.batch_size, cache.beam_size, len(x))
+        cache.start_step(x.device)
         for index, layer in enumerate(self.layers):
-            assert isinstance(layer, DecoderLayer)
-            x = layer.step(x, cache, index)
+            x = _decoder_layer(layer).step(x, layout, cache, index)
         return x if self.norm is None else self.norm(x)
 
-    @staticmethod
-    def _memory_of(layer: nn.Module, memory: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(layer, DecoderLayer)
-        assert layer.cross_attention is not None
-        key, value = layer.cross_attention.project_memory(memory)
-        return key.contiguous(), value.contiguous()
+
+def _decoder_layer(layer: nn.Module) -> DecoderLayer:
+    assert isinstance(layer, DecoderLayer)
+    return layer

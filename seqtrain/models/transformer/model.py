@@ -1,12 +1,11 @@
 """The Transformer encoder-decoder.
 
-Shapes: B sentences, S source tokens, T target tokens, D features of the decoder, M features of the encoder, V entries
-of the target vocabulary, K hypotheses a sentence, N = B * K rows.
+Shapes: B sentences, S source tokens, T target tokens, R rows (see `Layout`), D features of the decoder, M features of
+the encoder, V entries of the target vocabulary, K hypotheses a sentence, N = B * K.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -15,28 +14,17 @@ from torch.nn import functional
 from seqtrain.errors import ConfigError
 from seqtrain.models.base import DecoderCache, EncoderDecoderModel
 from seqtrain.models.transformer.schema import TransformerConfig
+from seqtrain.nn.attention import Memory
 from seqtrain.nn.attention_backends import padding_bias
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
 from seqtrain.nn.init import embedding_table, linear_without_bias
+from seqtrain.nn.layout import Layout
 from seqtrain.nn.transformer import DecoderStack, EncoderStack
 
 if TYPE_CHECKING:
     from seqtrain.data.batch import Batch
     from seqtrain.tasks.base import Task
-
-
-@dataclass(frozen=True)
-class EncodedSource:
-    """What the encoder hands to the decoder.
-
-    Attributes:
-        features: (B, S, M).
-        bias: (B, 1, 1, S), hides padding from attention; None where nothing is padded.
-    """
-
-    features: Tensor
-    bias: Tensor | None
 
 
 class Transformer(EncoderDecoderModel):
@@ -98,28 +86,30 @@ class Transformer(EncoderDecoderModel):
 
     def features(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
         """(B, S), (B,), (B, T) -> (B, T, D)."""
-        encoded = self.encode(source_tokens, source_lengths)
-        x = self.decoder_input(previous_tokens, self.target_embedding.weight)  # (B, T) -> (B, T, D)
-        return self._project(self.decoder(x, encoded.features, encoded.bias))
+        memory = self.encode(source_tokens, source_lengths)
+        layout = Layout.of(previous_tokens)
+        x = self.decoder_input(previous_tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
+        return layout.to_matrix(self._project(self.decoder(x, layout, memory)))
 
-    def encode(self, source_tokens: Tensor, source_lengths: Tensor) -> EncodedSource:
+    def encode(self, source_tokens: Tensor, source_lengths: Tensor) -> Memory:
         """Read the sources (B, S) of lengths (B,)."""
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        x = self.encoder_input(source_tokens, table.weight)  # (B, S) -> (B, S, M)
-        bias = padding_bias(source_lengths, source_tokens.shape[1], x.dtype)
-        return EncodedSource(self.encoder(x, bias), bias)
+        layout = Layout.of(source_tokens)
+        x = self.encoder_input(source_tokens, table.weight, layout)  # (B, S) -> (R, M)
+        bias = padding_bias(source_lengths, source_tokens.shape[1])
+        return Memory(self.encoder(x, layout, bias), layout, bias)
 
     def init_cache(self, encoded: Any, beam_size: int) -> DecoderCache:
         """See `EncoderDecoderModel`; the K hypotheses of a sentence share what is kept of its source."""
-        assert isinstance(encoded, EncodedSource)
-        return self.decoder.init_cache_with_memory(encoded.features, encoded.bias, beam_size)
+        assert isinstance(encoded, Memory)
+        return self.decoder.init_cache(encoded.layout.batch_size, beam_size, encoded)
 
     def decode_step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """See `EncoderDecoderModel`: (N,) -> logits (N, V)."""
         assert isinstance(cache, TransformerCache)
-        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, cache.num_steps)  # (N,) -> (N, 1, D)
-        x = self.decoder.step(x.view(cache.batch_size, cache.beam_size, -1), cache)  # (B, K, D)
-        return functional.linear(self._project(x).flatten(0, 1), self.output_weight)
+        layout = Layout(len(tokens), 1, len(tokens))
+        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, layout, cache.num_steps)  # (N, D)
+        return functional.linear(self._project(self.decoder.step(x, cache)), self.output_weight)
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)

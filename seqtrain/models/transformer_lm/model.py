@@ -1,6 +1,7 @@
 """The Transformer language model.
 
-Shapes: B sequences, T tokens, D features, V entries of the vocabulary, K hypotheses a sentence, N = B * K rows.
+Shapes: B sequences, T tokens, R rows (see `Layout`), D features, V entries of the vocabulary, K hypotheses a sentence,
+N = B * K.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from seqtrain.models.transformer_lm.schema import TransformerLMConfig
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
 from seqtrain.nn.init import embedding_table, linear_without_bias
+from seqtrain.nn.layout import Layout
 from seqtrain.nn.transformer import DecoderStack
 
 if TYPE_CHECKING:
@@ -74,8 +76,9 @@ class TransformerLM(DecoderModel):
 
     def features(self, tokens: Tensor) -> Tensor:
         """(B, T) -> (B, T, D)."""
-        x = self.decoder_input(tokens, self.target_embedding.weight)  # (B, T) -> (B, T, D)
-        return self._project(self.decoder(x))
+        layout = Layout.of(tokens)
+        x = self.decoder_input(tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
+        return layout.to_matrix(self._project(self.decoder(x, layout)))
 
     def init_cache(self, batch_size: int, beam_size: int) -> DecoderCache:
         """See `DecoderModel`."""
@@ -84,9 +87,9 @@ class TransformerLM(DecoderModel):
     def decode_step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """See `DecoderModel`: (N,) -> logits (N, V)."""
         assert isinstance(cache, TransformerCache)
-        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, cache.num_steps)  # (N,) -> (N, 1, D)
-        x = self.decoder.step(x.view(cache.batch_size, cache.beam_size, -1), cache)  # (B, K, D)
-        return functional.linear(self._project(x).flatten(0, 1), self.output_weight)
+        layout = Layout(len(tokens), 1, len(tokens))
+        x = self.decoder_input(tokens[:, None], self.target_embedding.weight, layout, cache.num_steps)  # (N, D)
+        return functional.linear(self._project(self.decoder.step(x, cache)), self.output_weight)
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)
