@@ -182,14 +182,18 @@ class TextTask(Task):
             min_count=config.min_count,
         )
 
-    def _prepare(self) -> Path:
+    def _text_options(self) -> CodecOptions:
+        """How tokenizers and vocabularies are made from text."""
         if self.config.remove_bpe is not None and self.config.tokenizer is TokenizerKind.sentencepiece:
             raise ConfigError(
                 f"task.remove_bpe={self.config.remove_bpe!r} is for text that is cut into pieces already, but "
                 "task.tokenizer=sentencepiece learns pieces of its own",
                 remedy="set task.tokenizer=whitespace, or leave task.remove_bpe out",
             )
-        options, train = self.codec_options(), self.lines("train")
+        return self.codec_options()
+
+    def _prepare(self) -> Path:
+        options, train = self._text_options(), self.lines("train")
         codes = options.tokenizer.bpe_codes
         key = digest(
             _CACHE_FORMAT,
@@ -242,6 +246,11 @@ class TextTask(Task):
         self._check_vocabularies(folder)
         cut = split in ("train", "valid") and self.config.valid_fraction > 0 and "valid" not in split_names(folder)
         tables = [self._open(folder, "train" if cut else split, number) for number in range(len(self.codecs))]
+        if len({len(table) for table in tables}) > 1:
+            counts = " and ".join(str(len(table)) for table in tables)
+            raise DataError(
+                f"{folder}: {split} has {counts} sentences on its two sides", remedy="make the data-bin folder again"
+            )
         if not cut:
             return tables
         stop = train_size(len(tables[0]), self.config.valid_fraction)
@@ -290,7 +299,7 @@ class TextTask(Task):
         if is_data_bin(self.folder):
             raise DataError(f"task.data={self.config.data}: is a data-bin folder already", remedy="give one of text")
         self.layout = self.find_layout()
-        options = self.codec_options()
+        options = self._text_options()
         codecs = prepare(self.lines("train"), self.layout, folder, options=options, num_workers=num_workers)
         for split in self.text_splits():
             if split != "train":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,14 @@ def test_a_data_bin_folder_of_other_vocabularies_does_not_fit_a_checkpoint(
     task.load_assets(assets)
     with pytest.raises(DataError, match=r"dict\.en\.txt: its 16 symbols are not the 16 of the model|not the 8 of"):
         task.load_dataset("train")
+
+
+def test_sides_of_a_data_bin_folder_of_different_length_are_refused(data_bin: Path) -> None:
+    (data_bin / "dataset.json").unlink()
+    for suffix in ("bin", "idx"):
+        shutil.copy(data_bin / f"valid.en-de.en.{suffix}", data_bin / f"train.en-de.en.{suffix}")
+    with pytest.raises(DataError, match="train has 2 and 5 sentences on its two sides"):
+        ready(data_bin).load_dataset("train")
 
 
 def test_a_flipped_bit_is_found(data_bin: Path) -> None:
