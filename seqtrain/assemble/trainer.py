@@ -87,7 +87,7 @@ def build_trainer(config: TrainConfig, folder: RunFolder, stop: StopRequest) -> 
     )
     _describe(learner, folder)
     _restore(trainer, config)
-    metrics.rewind(trainer.state.num_updates)
+    metrics.rewind(trainer.state)
     return trainer
 
 

@@ -102,12 +102,10 @@ class Trainer:
         if self.state.num_updates == 0:
             self._set_lr(self.lr_scheduler.step_update(0))
         self._clock = time.monotonic()
-        self._settle()  # what an interrupted run had still to do
-        reason = self._end_reason()
+        reason = self._settle()  # what an interrupted run had still to do
         while reason is None:
             reason = self._train_epoch()
-        self._finish()
-        return self.surroundings.stop.signal_name or reason
+        return reason
 
     def _train_epoch(self) -> str | None:
         """Make the updates of one epoch, or of what is left of it; the reason to end, if there is one."""
@@ -127,53 +125,55 @@ class Trainer:
                 state.pending_validation = self._validation_is_due(made=result.made)
                 self._set_lr(self.lr_scheduler.step_update(state.num_updates))
                 self._count_time(is_training=True)
-                self._settle()
+                reason = self._settle()
                 self.surroundings.display.advance(state.num_updates)
-                if (reason := self._end_reason()) is not None:
+                if reason is not None:
                     return reason
         finally:
             iterator.close()
         return None
 
-    def _settle(self) -> None:
-        """Do what is due after an update. A stop in the middle of a validation leaves it to the resumed run."""
-        state, checkpoint = self.state, self.config.checkpoint
-        self._metric = None
-        is_new = self._last_save_update != state.num_updates or state.pending_validation or state.pending_epoch_end
+    def _settle(self) -> str | None:
+        """Do what is due after an update, and tell why the run ends there, if it does.
+
+        A stop that comes in the middle of a validation leaves the rest to the resumed run, which begins with this.
+        """
+        state, stop = self.state, self.surroundings.stop
+        is_saved, pending = self._last_save_update == state.num_updates, state.pending
+        self._metric, save_is_due = None, False
         if state.num_updates % self.config.logging.interval_updates == 0:
             self._log_training()
-        is_best = False
         if state.pending_validation:
-            measures = self._validate()
-            if measures is None:
-                return
-            is_best = self._record(measures)
-            state.pending_validation = False
-        save_is_due = (is_best and checkpoint.keep_best > 0) or _divides(
-            checkpoint.save_interval_updates, state.num_updates
-        )
-        if state.pending_epoch_end:
-            save_is_due |= _divides(checkpoint.save_interval_epochs, state.epoch)
-            self._set_lr(self.lr_scheduler.step(state.epoch, state.last_valid_loss))
-            state.epoch, state.next_batch, state.pending_epoch_end = state.epoch + 1, 0, False
-        if checkpoint.save_interval_minutes is not None:
-            save_is_due |= time.monotonic() - self._last_save_time >= 60 * checkpoint.save_interval_minutes
-        self._count_time()
-        if save_is_due and is_new:
-            self.save()
-
-    def _finish(self) -> None:
-        """Log, validate and save what is not yet; a run that was asked to stop only saves."""
-        if not self.surroundings.stop:
+            save_is_due = self._validate()
+        if state.pending_epoch_end and not stop:
+            save_is_due |= self._end_epoch()
+        reason = self._end_reason()
+        if reason is not None and not stop:
             self._log_training()
-            if self.state.last_validation_update != self.state.num_updates:
-                measures = self._validate()
-                if measures is None:
-                    self.state.pending_validation = True
-                elif self._record(measures):
-                    self._last_save_update = None  # the saved state does not know of it yet
-        if self._last_save_update != self.state.num_updates:
+            if state.last_validation_update != state.num_updates and self.surroundings.validator is not None:
+                state.pending_validation = True
+                self._validate()
+            save_is_due = True
+        is_new = not is_saved or pending != state.pending
+        if is_new and (stop or save_is_due or self._save_is_due()):
             self.save()
+        return stop.signal_name or reason
+
+    def _end_epoch(self) -> bool:
+        """Tell the schedule; whether a checkpoint is due."""
+        state = self.state
+        save_is_due = _divides(self.config.checkpoint.save_interval_epochs, state.epoch)
+        self._set_lr(self.lr_scheduler.step(state.epoch, state.last_valid_loss))
+        state.epoch, state.next_batch, state.pending_epoch_end = state.epoch + 1, 0, False
+        return save_is_due
+
+    def _save_is_due(self) -> bool:
+        """Whether an interval of updates or minutes has passed."""
+        config = self.config.checkpoint
+        minutes, since = config.save_interval_minutes, time.monotonic() - self._last_save_time
+        if minutes is not None and since >= 60 * minutes:
+            return True
+        return _divides(config.save_interval_updates, self.state.num_updates)
 
     def _end_reason(self) -> str | None:
         """Which limit is reached, or which signal came; None to go on."""
@@ -207,8 +207,9 @@ class Trainer:
         )
         iterator = task.get_batch_iterator(task.dataset("train"), options)
         if iterator.num_batches == 0:
-            raise TrainingError(
-                f"no training example is left: {iterator.filtered or 'the split is empty'}",
+            reasons = ", ".join(f"{count} are {reason}" for reason, count in iterator.filtered.items())
+            raise ConfigError(
+                f"no training example is left: {reasons or 'the split is empty'}",
                 remedy="raise batching.max_tokens, or the longest source and target that the task takes",
             )
         if self.state.num_updates == 0:
@@ -272,32 +273,38 @@ class Trainer:
             state.pending_epoch_end and _divides(config.interval_epochs, state.epoch)
         )
 
-    def _validate(self) -> dict[str, float] | None:
-        """The measures of the validation split; None when a stop came in the middle."""
-        if self.surroundings.validator is None:
-            return {}
-        try:
-            return self.surroundings.validator.measure("valid")
-        except ValidationInterruptedError:
-            return None
+    def _validate(self) -> bool:
+        """Measure the validation split; whether that makes a checkpoint due.
 
-    def _record(self, measures: Mapping[str, float]) -> bool:
-        """Write a validation's row and note its metric; whether it is the best so far."""
-        if not measures:
+        A stop in the middle leaves `pending_validation` as it is.
+        """
+        state = self.state
+        if self.surroundings.validator is None:
+            state.pending_validation = False
             return False
-        config, state = self.config.validation, self.state
+        try:
+            measures = self.surroundings.validator.measure("valid")
+        except ValidationInterruptedError:
+            return False
+        state.pending_validation = False
+        state.last_validation_update = state.num_updates
+        state.last_valid_loss = measures["loss"] if math.isfinite(measures["loss"]) else None
         self._write_row("valid", measures)
-        if config.metric not in measures:
+        self._metric = self._choose_metric(measures)
+        is_best = self._metric is not None and state.record_validation(
+            self._metric, maximize=self.config.validation.maximize
+        )
+        return is_best and self.config.checkpoint.keep_best > 0
+
+    def _choose_metric(self, measures: Mapping[str, float]) -> float | None:
+        name = self.config.validation.metric
+        if name not in measures:
             self.save()  # the updates up to here are not lost with a mistyped name
             raise ConfigError(
-                f"validation.metric={config.metric} is not among what was measured: {', '.join(measures)}",
-                remedy=suggest(config.metric, measures) or "set validation.metric to one of them",
+                f"validation.metric={name} is not among what was measured: {', '.join(measures)}",
+                remedy=suggest(name, measures) or "set validation.metric to one of them",
             )
-        value = measures[config.metric]
-        state.last_valid_loss = measures["loss"] if math.isfinite(measures["loss"]) else None
-        state.last_validation_update = state.num_updates
-        self._metric = value if math.isfinite(value) else None
-        return self._metric is not None and state.record_validation(self._metric, maximize=config.maximize)
+        return measures[name] if math.isfinite(measures[name]) else None
 
     # Checkpoints
 

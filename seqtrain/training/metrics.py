@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seqtrain.criterions.base import LossOutput
 from seqtrain.files import write_text_atomically
+from seqtrain.training.state import TrainState
 
 NATS_PER_BIT = math.log(2)
 
@@ -80,12 +81,12 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def rewind(self, num_updates: int) -> None:
-        """Take out the rows after an update, and a last line that was cut off."""
+    def rewind(self, state: TrainState) -> None:
+        """Take out the rows that a run will write again, and a last line that was cut off."""
         if not self._path.exists():
             return
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _update_of(line) <= num_updates]
+        kept = [line for line in lines if _is_settled(line, state)]
         if len(kept) < len(lines):
             write_text_atomically(self._path, "".join(kept))
 
@@ -98,8 +99,15 @@ class MetricsFile:
             file.write(json.dumps(clean, allow_nan=False) + "\n")
 
 
-def _update_of(line: str) -> float:
+def _is_settled(line: str, state: TrainState) -> bool:
+    """Whether a row was written before the state was saved."""
     try:
-        return float(json.loads(line)["update"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-        return math.inf
+        row = json.loads(line)
+        split, update = row["split"], int(row["update"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    if update < state.num_updates:
+        return True
+    if split == "train":
+        return update == state.num_updates and not state.interval_sums
+    return bool(update == state.last_validation_update)

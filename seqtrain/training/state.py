@@ -49,6 +49,11 @@ class TrainState:
     data_fingerprint: str = ""
     micro_batches_per_update: int = 1
 
+    @property
+    def pending(self) -> tuple[bool, bool]:
+        """What is still to do after the last update: a validation, the end of an epoch."""
+        return self.pending_validation, self.pending_epoch_end
+
     def record_validation(self, value: float, *, maximize: bool) -> bool:
         """Take note of a validation metric.
 

@@ -6,10 +6,12 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
 from seqtrain.criterions.base import LossOutput
 from seqtrain.training.metrics import MetricsFile, MetricSums, loss_measures
+from seqtrain.training.state import TrainState
 
 
 def test_losses_are_in_bits_per_sample_and_per_token() -> None:
@@ -35,15 +37,27 @@ def test_restored_sums_go_on_to_the_bit() -> None:
     assert second.read() == whole.read()
 
 
-def test_rows_after_the_checkpoint_are_taken_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (TrainState(num_updates=20, last_validation_update=20), ["train 10", "train 20", "valid 20"]),
+        (TrainState(num_updates=20, last_validation_update=10), ["train 10", "train 20"]),
+        (TrainState(num_updates=20, interval_sums={"loss": 1.0}), ["train 10"]),
+        (TrainState(num_updates=25, last_validation_update=20), ["train 10", "train 20", "valid 20"]),
+    ],
+)
+def test_rows_that_a_resumed_run_writes_again_are_taken_out(
+    tmp_path: Path, state: TrainState, expected: list[str]
+) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics = MetricsFile(path)
-    for update in (10, 20, 30):
-        metrics.append({"split": "train", "update": update})
+    for split, update in [("train", 10), ("train", 20), ("valid", 20), ("train", 30), ("valid", 30)]:
+        metrics.append({"split": split, "update": update})
     with path.open("a", encoding="utf-8") as file:
         file.write('{"split": "train", "upd')
-    metrics.rewind(20)
-    assert [json.loads(line)["update"] for line in path.read_text(encoding="utf-8").splitlines()] == [10, 20]
+    metrics.rewind(state)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [f"{row['split']} {row['update']}" for row in rows] == expected
 
 
 def test_what_is_no_number_is_written_as_null(tmp_path: Path) -> None:

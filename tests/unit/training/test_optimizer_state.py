@@ -20,7 +20,7 @@ FACTORIES: dict[str, Factory] = {
     "fused adam": lambda module: torch.optim.Adam(module.parameters(), lr=0.1, fused=True),
     "sgd with momentum": lambda module: torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9),
     "two groups": lambda module: torch.optim.AdamW(
-        [{"params": [module.weight], "weight_decay": 0.5}, {"params": [module.bias]}], lr=0.1
+        [{"params": [module.weight], "weight_decay": 0.5}, {"params": [module.bias], "weight_decay": 0.0}], lr=0.1
     ),
 }
 
