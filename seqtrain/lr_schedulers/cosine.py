@@ -24,7 +24,8 @@ class CosineConfig(LRSchedulerConfig):
     min_lr: float = 0.0
     """The learning rate at the end of a period."""
     lr_period_updates: int | None = None
-    """Updates of the first period; null: all updates after the warm-up, so that there is one period."""
+    """Updates of the first period; null: all updates after the warm-up, so that there is one period, or none in a run
+    that is shorter than its warm-up."""
     t_mult: float = 1.0
     """Each period is so many times as long as the one before it."""
     lr_shrink: float = 0.1
@@ -37,8 +38,8 @@ class CosineConfig(LRSchedulerConfig):
         yield from check_warmup(self.warmup_updates, self.warmup_init_lr)
         if self.lr_period_updates is None and self.total_num_update is None:
             yield Problem("lr_period_updates", "is null and so is training.max_updates: set one of them")
-        elif self.period < 1:
-            yield Problem("lr_period_updates", f"must leave a period after the warm-up, but leaves {self.period}")
+        elif self.lr_period_updates is not None and self.lr_period_updates < 1:
+            yield Problem("lr_period_updates", f"must be positive or null, but is {self.lr_period_updates}")
         if self.min_lr < 0:
             yield Problem("min_lr", f"must be at least 0, but is {self.min_lr}")
         if self.t_mult < 1:
