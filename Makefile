@@ -46,8 +46,9 @@ test: $(INSTALLED)  ## Run all tests
 cover: $(INSTALLED)  ## Run all tests and show the lines that none of them reaches
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov=seqtrain --cov-report=term-missing:skip-covered
 
-bench: $(INSTALLED)  ## Measure the training speed against a plain PyTorch loop
-	$(BIN)/python -m benchmarks.training
+bench: $(INSTALLED)  ## Measure the speed of training (against a plain PyTorch loop) and of generation
+	$(BIN)/python -m benchmarks.train_speed
+	$(BIN)/python -m benchmarks.generate_speed
 
 docs: $(INSTALLED)  ## Build the site into site/
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
