@@ -31,7 +31,7 @@ from seqtrain.generation.generator import Hypothesis, SequenceGenerator
 from seqtrain.models.base import DecoderCache, EncoderDecoderModel
 from seqtrain.models.schema import ModelConfig
 from seqtrain.models.transformer import TransformerConfig
-from seqtrain.models.transformer.model import EncodedSource, Transformer
+from seqtrain.models.transformer.model import Transformer
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.testing.fakes import TinyTask
 
@@ -52,7 +52,7 @@ class ReorderingCache(TransformerCache):
         self.rows_per_sentence = beam_size
         self.layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
 
-    def start_step(self, device: torch.device, dtype: torch.dtype) -> None:
+    def start_step(self, device: torch.device) -> None:
         """No slots are kept."""
         self.num_steps += 1
 
@@ -80,12 +80,16 @@ class ReorderingTransformer(Transformer):
 
     def init_cache(self, encoded: Any, beam_size: int) -> DecoderCache:
         """See `EncoderDecoderModel`."""
-        assert isinstance(encoded, EncodedSource)
-        memory = encoded.features.repeat_interleave(beam_size, dim=0)
-        bias = None if encoded.bias is None else encoded.bias.repeat_interleave(beam_size, dim=0)
-        whole = self.decoder.init_cache_with_memory(memory, bias, 1)
-        cache = ReorderingCache(len(self.decoder.layers), len(encoded.features), beam_size)
-        cache.memory, cache.memory_bias = whole.memory, whole.memory_bias
+        shared = super().init_cache(encoded, beam_size)
+        assert isinstance(shared, TransformerCache)
+        assert shared.memory is not None
+        cache = ReorderingCache(len(self.decoder.layers), shared.batch_size, beam_size)
+        cache.memory = [
+            (key.repeat_interleave(beam_size, dim=0), value.repeat_interleave(beam_size, dim=0))
+            for key, value in shared.memory
+        ]
+        if shared.memory_bias is not None:
+            cache.memory_bias = shared.memory_bias.repeat_interleave(beam_size, dim=0)
         return cache
 
 

@@ -171,8 +171,12 @@ class _PlannedDataset:
 
     def __init__(self, dataset: Dataset, lengths: np.ndarray) -> None:
         self.lengths = lengths
-        self.fingerprint = dataset.fingerprint
         self._dataset = dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Dataset`."""
+        return self._dataset.fingerprint
 
     def __len__(self) -> int:
         return len(self._dataset)
