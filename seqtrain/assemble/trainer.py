@@ -128,8 +128,9 @@ def _describe(learner: Learner, folder: RunFolder) -> None:
     """Log what is trained, and write environment.json; say so if a resumed run was begun elsewhere."""
     from seqtrain.training.environment import describe_environment, exactness_notes
 
+    fingerprint = learner.task.dataset("train").fingerprint
     num_parameters = sum(parameter.numel() for parameter in learner.module.parameters())
-    environment = describe_environment(learner.device, learner.precision)
+    environment = {**describe_environment(learner.device, learner.precision), "data": {"train": fingerprint}}
     logger.info(
         "%s with %s parameters on %s in %s, %d threads",
         type(learner.module.model).__name__,

@@ -104,8 +104,6 @@ class TrainingConfig(RuntimeConfig):
     """Scale the gradient down to this L2 norm; 0 does not clip."""
     seed: int = 1
     """Of the initial weights, the data order and dropout."""
-    compile: bool = False
-    """Compile the model with torch.compile (CUDA; on the CPU it is slower)."""
 
     def problems(self) -> Iterator[Problem]:
         """Limits are positive or null."""
