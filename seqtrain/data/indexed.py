@@ -35,11 +35,6 @@ def token_type(vocabulary_size: int) -> np.dtype[np.generic]:
     return np.dtype("<u4" if vocabulary_size < 2**32 - 1 else "<i8")
 
 
-def exists(prefix: Path) -> bool:
-    """Whether there is an index of this prefix."""
-    return _with_suffix(prefix, ".idx").is_file()
-
-
 def open_indexed(prefix: Path, *, vocabulary_size: int, fingerprint: str | None = None) -> TokenTable:
     """Map a pair of files into memory, after all that can be wrong with them has been looked for.
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from seqtrain.data.text import Lines
@@ -15,50 +13,7 @@ from seqtrain.data.tokenizers import TokenizerKind
 from seqtrain.errors import CheckpointError, ConfigError, DataError
 from seqtrain.tasks.preprocess import preprocess
 from seqtrain.tasks.translation import TranslationConfig, TranslationTask
-
-ENGLISH = ["a red house", "the cat", "a cat", "the red cat", "house"]
-GERMAN = ["ein rotes haus", "die katze", "eine katze", "die rote katze", "haus"]
-
-
-def write(folder: Path, split: str, english: Sequence[str] = ENGLISH, german: Sequence[str] = GERMAN) -> None:
-    for language, lines in (("en", english), ("de", german)):
-        (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "text"
-    folder.mkdir()
-    write(folder, "train")
-    write(folder, "valid", ENGLISH[:2], GERMAN[:2])
-    return folder
-
-
-def make_task(folder: Path, **settings: Any) -> TranslationTask:
-    values: dict[str, Any] = {
-        "tokenizer": TokenizerKind.whitespace,
-        "source_lang": "en",
-        "target_lang": "de",
-        "cache": str(folder.parent / "cache"),
-        **settings,
-    }
-    return TranslationTask(TranslationConfig(data=str(folder), **values))
-
-
-def ready(folder: Path, **settings: Any) -> TranslationTask:
-    task = make_task(folder, **settings)
-    task.setup()
-    return task
-
-
-def text_of(task: TranslationTask, split: str) -> list[str]:
-    dataset = task.load_dataset(split)
-    return [task.decode(dataset.collate(np.array([number])).targets[0].numpy()) for number in range(len(dataset))]
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
+from tests.unit.tasks.corpus import ENGLISH, GERMAN, make_task, ready, text_of, write
 
 # Text
 
@@ -284,47 +239,3 @@ def test_a_flipped_bit_is_found(data_bin: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"train\.en-de\.de\.bin: its content is not what was written"):
         ready(data_bin).load_dataset("train")
-
-
-# Preprocessing
-
-
-def test_preprocessing_writes_every_split(folder: Path, tmp_path: Path) -> None:
-    write(folder, "test.2016", ENGLISH[:1], GERMAN[:1])
-    preprocess(make_task(folder), tmp_path / "data-bin")
-    task = ready(tmp_path / "data-bin")
-    assert text_of(task, "test.2016") == GERMAN[:1]
-
-
-def test_preprocessing_writes_the_split_that_is_cut_from_train(folder: Path, tmp_path: Path) -> None:
-    for path in folder.glob("valid.*"):
-        path.unlink()
-    preprocess(make_task(folder, valid_fraction=0.4), tmp_path / "data-bin")
-    assert text_of(ready(tmp_path / "data-bin"), "valid") == ["die <unk> katze", "haus"]
-    assert text_of(ready(tmp_path / "data-bin"), "train") == GERMAN[:3]
-
-
-def test_nothing_is_written_over(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "data-bin").mkdir()
-    (tmp_path / "data-bin" / "precious").write_text("")
-    with pytest.raises(DataError, match="there is something already"):
-        preprocess(make_task(folder), tmp_path / "data-bin")
-    assert files_of(tmp_path / "data-bin") == {"precious": b""}
-
-
-def test_preprocessing_that_fails_leaves_nothing(folder: Path, tmp_path: Path) -> None:
-    (folder / "valid.de").write_bytes(b"eins\nzw\xf6lf\n")
-    with pytest.raises(DataError, match=r"valid\.de:2: no valid UTF-8"):
-        preprocess(make_task(folder), tmp_path / "data-bin")
-    assert [path.name for path in tmp_path.iterdir()] == ["text"]
-
-
-def test_a_data_bin_folder_is_not_preprocessed_again(data_bin: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a data-bin folder already"):
-        preprocess(make_task(data_bin), tmp_path / "again")
-
-
-def test_preprocessing_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        preprocess(make_task(folder, tokenizer=TokenizerKind.sentencepiece), tmp_path / name)
-    assert files_of(tmp_path / "first") == files_of(tmp_path / "second")
