@@ -15,6 +15,7 @@ from torch.nn import functional
 from seqtrain.nn.attention_backends import AttentionShape, attend_rows, split_heads
 from seqtrain.nn.init import xavier_blocks_
 from seqtrain.nn.layout import Layout
+from seqtrain.nn.linear import Linear
 from seqtrain.nn.options import LayerOptions
 
 __all__ = ["CrossAttention", "Memory", "SelfAttention"]
@@ -42,7 +43,7 @@ class _Attention(nn.Module):
         super().__init__()
         self.num_heads = options.num_heads
         self.attention_dropout = options.attention_dropout
-        self.output = nn.Linear(options.embed_dim, options.embed_dim)
+        self.output = Linear(options.embed_dim, options.embed_dim)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
@@ -66,7 +67,7 @@ class SelfAttention(_Attention):
 
     def __init__(self, options: LayerOptions) -> None:
         super().__init__(options)
-        self.query_key_value = nn.Linear(options.embed_dim, 3 * options.embed_dim)
+        self.query_key_value = Linear(options.embed_dim, 3 * options.embed_dim)
         xavier_blocks_(self.query_key_value.weight, 3, gain=2**-0.5)
 
     def forward(self, x: Tensor, layout: Layout, *, bias: Tensor | None = None, is_causal: bool = False) -> Tensor:
@@ -96,8 +97,8 @@ class CrossAttention(_Attention):
         super().__init__(options)
         assert options.memory_dim is not None, "cross-attention reads a memory"
         gain = 2**-0.5 if options.memory_dim == options.embed_dim else 1.0
-        self.query = nn.Linear(options.embed_dim, options.embed_dim)
-        self.key_value = nn.Linear(options.memory_dim, 2 * options.embed_dim)
+        self.query = Linear(options.embed_dim, options.embed_dim)
+        self.key_value = Linear(options.memory_dim, 2 * options.embed_dim)
         xavier_blocks_(self.query.weight, 1, gain=gain)
         xavier_blocks_(self.key_value.weight, 2, gain=gain)
 

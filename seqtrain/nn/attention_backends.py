@@ -110,11 +110,14 @@ def _split(query: Tensor, key_value: Tensor | None, shape: AttentionShape) -> tu
     )
 
 
+_FEWEST_KEYS = 16  # torch's softmax on the CPU takes ten times as long for rows that do not fill a vector register
+
+
 class _MatmulAttention(torch.autograd.Function):
     """Attention on rows with a gradient written out, so that nothing is copied but what the products need in a row.
 
     Softmax and the small products run in float32 at least: in bfloat16 they would gain nothing, and each new length
-    would cost the making of a kernel.
+    would cost the making of a kernel. Where there are few keys, zeros that are hidden by the bias stand behind them.
     """
 
     @staticmethod
@@ -123,9 +126,11 @@ class _MatmulAttention(torch.autograd.Function):
     ) -> Tensor:
         """See `attend_rows`."""
         dtype = torch.promote_types(query.dtype, torch.float32)
-        q, k, v = (_pack(heads, dtype) for heads in _split(query, key_value, shape))  # (B*H, T or S, d)
+        q, k, v = _split(query, key_value, shape)
+        num_keys = max(shape.keys.length, _FEWEST_KEYS)
+        q, k, v = _pack(q, dtype), _pack(k, dtype, num_keys), _pack(v, dtype, num_keys)  # (B*H, T or S, d)
         scores = torch.baddbmm(
-            _score_bias(bias, shape, dtype), q, k.transpose(1, 2), beta=1.0, alpha=q.shape[2] ** -0.5
+            _score_bias(bias, shape, num_keys).to(dtype), q, k.transpose(1, 2), beta=1.0, alpha=q.shape[2] ** -0.5
         )  # (B*H, T, S)
         weights = torch.softmax(scores, dim=-1, out=scores)
         mask = dropout_mask(weights, shape.dropout) if shape.dropout > 0 else None
@@ -144,7 +149,7 @@ class _MatmulAttention(torch.autograd.Function):
         shape: AttentionShape = ctx.shape
         scale = q.shape[2] ** -0.5
         with torch.autocast(output_grad.device.type, enabled=False):
-            (grad,) = (_pack(heads, q.dtype) for heads in split_heads(output_grad, shape.queries, shape.num_heads, 1))
+            grad = _pack(split_heads(output_grad, shape.queries, shape.num_heads, 1)[0], q.dtype)
             value_grad = torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), grad)
             weights_grad = torch.bmm(grad, v.transpose(1, 2))
             if mask is not None:
@@ -155,26 +160,31 @@ class _MatmulAttention(torch.autograd.Function):
         return (*_join((query_grad, key_grad, value_grad), shape, ctx.formats), None, None)
 
 
-def _score_bias(bias: Tensor | None, shape: AttentionShape, dtype: torch.dtype) -> Tensor:
-    """The bias as the products take it: broadcast to (B*H, T, S)."""
-    num_keys = shape.keys.length
+def _score_bias(bias: Tensor | None, shape: AttentionShape, num_keys: int) -> Tensor:
+    """The bias as the products take it: broadcast to (B*H, T, num_keys), -inf on the keys beyond S."""
     if shape.is_causal:
-        return torch.full((shape.queries.length, num_keys), float("-inf"), dtype=dtype).triu_(1)[None]
+        return torch.full((shape.queries.length, num_keys), float("-inf")).triu_(1)[None]
     if bias is None:
-        return torch.zeros((), dtype=dtype)
-    return bias.to(dtype).expand(-1, shape.num_heads, -1, -1).flatten(0, 1)  # (B*H, 1 or T, S)
+        bias = torch.zeros(1, 1, 1, shape.keys.length)
+    bias = functional.pad(bias, (0, num_keys - shape.keys.length), value=float("-inf"))
+    return bias.expand(-1, shape.num_heads, -1, -1).flatten(0, 1) if len(bias) > 1 else bias[0]
 
 
-def _pack(heads: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, H, T, d), strided -> (B*H, T, d), dense."""
-    return heads.to(dtype, memory_format=torch.contiguous_format).contiguous().flatten(0, 1)
+def _pack(heads: Tensor, dtype: torch.dtype, length: int = 0) -> Tensor:
+    """(B, H, T, d), strided -> (B*H, T, d), dense, with zeros up to a length."""
+    batch, num_heads, given, dim = heads.shape
+    if given >= length:
+        return heads.to(dtype, memory_format=torch.contiguous_format).contiguous().flatten(0, 1)
+    packed = heads.new_zeros(batch, num_heads, length, dim, dtype=dtype)
+    packed[:, :, :given] = heads
+    return packed.flatten(0, 1)
 
 
 def _unpack(packed: Tensor, rows: Tensor, layout: Layout, num_heads: int, block: tuple[int, int]) -> None:
     """Write (B*H, T, d) into block number `block[0]` of `block[1]` of the rows (R, block[1] * D)."""
     number, num_blocks = block
     target = split_heads(rows, layout, num_heads, num_blocks)[number]
-    target.copy_(packed.view(target.shape))
+    target.copy_(packed.view(*target.shape[:2], *packed.shape[1:])[:, :, : layout.length])
     rows[layout.num_tokens :] = 0.0
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.nn.dropout import dropout
+from seqtrain.nn.linear import Linear
 from seqtrain.nn.options import Activation, LayerOptions
 
 __all__ = ["FeedForward"]
@@ -19,8 +20,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, options: LayerOptions) -> None:
         super().__init__()
-        self.inner = nn.Linear(options.embed_dim, options.ffn_embed_dim)
-        self.outer = nn.Linear(options.ffn_embed_dim, options.embed_dim)
+        self.inner = Linear(options.embed_dim, options.ffn_embed_dim)
+        self.outer = Linear(options.ffn_embed_dim, options.embed_dim)
         self.activation = options.activation
         self.activation_dropout = options.activation_dropout
 

@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["Products", "make_products"]
+__all__ = ["Products", "has_onednn", "make_products", "onednn_linear"]
 
 
 class Products(ABC):
@@ -23,7 +23,7 @@ class Products(ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """X W': (N, D) -> (N, V)."""
+        """The product x W': (N, D) -> (N, V)."""
 
     @abstractmethod
     def input_grad(self, y_grad: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Products(ABC):
 
 def make_products(weight: Tensor, dtype: torch.dtype, *, wants_input_grad: bool) -> Products:
     """The fastest way to multiply with a weight (V, D) in a number format."""
-    if weight.device.type == "cpu" and dtype is torch.float32 and weight.dtype is dtype and _has_onednn():
+    if weight.device.type == "cpu" and dtype is torch.float32 and weight.dtype is dtype and has_onednn():
         return _OneDNNProducts(weight, wants_input_grad)
     return _TorchProducts(weight.to(dtype))
 
@@ -64,24 +64,24 @@ class _OneDNNProducts(Products):
         self._transposed = weight.t().contiguous() if wants_input_grad else None  # (D, V)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _onednn_linear(x, self._weight)
+        return onednn_linear(x, self._weight)
 
     def input_grad(self, y_grad: Tensor) -> Tensor:
         assert self._transposed is not None, "said when it was made"
-        return _onednn_linear(y_grad, self._transposed)
+        return onednn_linear(y_grad, self._transposed)
 
     def add_weight_grad(self, weight_grad: Tensor, y_grad: Tensor, x: Tensor) -> None:
-        weight_grad.add_(_onednn_linear(x.t(), y_grad.t()).t())  # (D, N) with (V, N) -> (D, V), then (V, D)
+        weight_grad.add_(onednn_linear(x.t(), y_grad.t()).t())  # (D, N) with (V, N) -> (D, V), then (V, D)
 
 
-def _onednn_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """X W', (N, D) with (V, D) -> (N, V): the operator that torch.compile writes for a linear layer on the CPU."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The product x W' + b, (N, D) with (V, D) -> (N, V), by what torch.compile calls for linear layers on the CPU."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
 @cache
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     """Whether oneDNN is there, and has AVX-512 to use. A property of the machine, so that results repeat on it."""
     is_available = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call] # torch's own
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
