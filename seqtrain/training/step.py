@@ -131,10 +131,12 @@ def run_update(
     sample_size = learner.processes.sum(sample_size)
     learner.precision.unscale(learner.optimizer)
     norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
-    sums.add("grad_norm", norm)
-    sums.add_number("num_updates", 1)
+    made = learner.precision.step(learner.optimizer)
+    if made:  # the norm of an update that overflowed is no number
+        sums.add("grad_norm", norm)
+        sums.add_number("num_updates", 1)
     return UpdateResult(
-        made=learner.precision.step(learner.optimizer),
+        made=made,
         num_tokens=sum(batch.num_tokens for batch in batches),
         num_sentences=sum(len(batch) for batch in batches),
     )

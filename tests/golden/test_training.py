@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +10,11 @@ import torch
 from torch import Tensor
 
 from seqtrain.data.vocabulary import Vocabulary
+from seqtrain.testing.fakes import TinyTask
+from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.metrics import MetricSums, loss_measures
+from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
 from tests.golden.fairseq_weights import fairseq_views, renamed
 from tests.golden.training_cases import TrainingCase
 from tests.shared import shared
@@ -37,20 +41,27 @@ def run(name: str) -> Run:
     model, criterion = case.model(), case.criterion()
     optimizer = case.optimizer(model)
     schedule = case.schedule(optimizer)
+    learner = Learner(
+        task=TinyTask(),
+        module=TrainableModule(model, criterion),
+        optimizer=optimizer,
+        precision=MixedPrecision(torch.float32, torch.device("cpu")),
+        processes=SingleProcess(),
+        device=torch.device("cpu"),
+    )
+    options = UpdateOptions(clip_norm=case.settings["clip_norm"], seed=1)
     log = Run([], [], [], [], {})
     rate = schedule.step_update(0)
     for update in range(len(case.expected["updates"])):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        optimizer.zero_grad()
-        output = criterion(model, case.batch(update))
-        (output.loss_sum / output.sample_size).backward()  # type: ignore[no-untyped-call] # torch's own
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), case.settings["clip_norm"])
-        optimizer.step()
+        sums = MetricSums()
+        run_update(learner, [case.batch(update)], sums, options=options, first_batch=(1, update))
         rate = schedule.step_update(update + 1)
-        log.losses.append(output.loss_sum.item() / output.sample_size / math.log(2))
-        log.nll_losses.append(output.logs["nll_loss"].item() / output.sample_size / math.log(2))
-        log.grad_norms.append(norm.item())
+        measures = loss_measures(sums.read())
+        log.losses.append(measures["loss"])
+        log.nll_losses.append(measures["nll_loss"])
+        log.grad_norms.append(sums.read()["grad_norm"])
         log.rates_after.append(rate)
     log.parameters = fairseq_views(model.state_dict())
     return log
