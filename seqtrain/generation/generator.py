@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ContinuationGenerator", "Generator", "Hypothesis", "Scorer", "SequenceGenerator"]
 
 _UNLIMITED = 2**31 - 1
+_MOST_LOGITS = 2**26  # of one step: 256 MB in float32, and as much again while they are normalized
 
 
 @contextmanager
@@ -87,6 +88,11 @@ class Generator(ABC):
         """The longest source and the longest target that can be read, in tokens, the end symbol included."""
         return (_UNLIMITED, _UNLIMITED)
 
+    @property
+    def max_sentences(self) -> int:
+        """The most sentences of a batch, whatever its limits are; it bounds the memory that the logits take."""
+        return _UNLIMITED
+
     def planned_lengths(self, lengths: np.ndarray) -> np.ndarray:
         """What the limits of a batch are to count, for (num_examples, 2) source and target tokens."""
         return lengths
@@ -125,6 +131,11 @@ class SearchGenerator(Generator):
             constraints=self._constraints(),
             length_penalty=LengthPenalty(config.length_penalty if config.normalize_scores else 0.0),
         )
+
+    @property
+    def max_sentences(self) -> int:
+        """See `Generator`; without it a thousand lines of one word would make one batch."""
+        return max(1, _MOST_LOGITS // (self.beam_size * len(self.vocabulary)))
 
     def _constraints(self) -> list[Constraint]:
         eos = self.vocabulary.eos

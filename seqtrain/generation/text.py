@@ -150,9 +150,9 @@ class TextGenerator:
     def _batches(self, generator: Generator, dataset: Dataset) -> Iterator[Batch]:
         """The examples that the model can read, by length, then one by one those that are larger than a batch."""
         planned = _PlannedDataset(dataset, generator.planned_lengths(dataset.lengths))
-        options = IterationOptions(
-            batching=replace(self.batching, num_prefetch=0), max_positions=generator.max_positions, shuffle=False
-        )
+        max_sentences = min(self.batching.max_sentences or generator.max_sentences, generator.max_sentences)
+        batching = replace(self.batching, max_sentences=max_sentences, num_prefetch=0)
+        options = IterationOptions(batching=batching, max_positions=generator.max_positions, shuffle=False)
         is_left: np.ndarray = np.all(dataset.lengths <= np.array(generator.max_positions), axis=1)
         for batches in self.task.get_batch_iterator(planned, options):
             for batch in batches:

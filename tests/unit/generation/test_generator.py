@@ -236,6 +236,11 @@ def test_what_is_written_has_the_score_that_the_scorer_gives_it() -> None:
     assert_same(generate(Scorer([transformer()], TASK.target_vocabulary), again, 10), written)
 
 
+def test_the_logits_of_a_batch_are_bounded() -> None:
+    # 24 symbols, 5 rows a sentence: 2**26 logits
+    assert sequence_generator([transformer()], beam_size=5).max_sentences == 2**26 // (5 * 24)
+
+
 def test_writing_leaves_modes_and_random_state_as_they_were() -> None:
     model = RandomModel(TASK, seed=1).train()
     model.dropout.eval()

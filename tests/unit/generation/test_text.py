@@ -85,6 +85,16 @@ def test_a_line_that_is_larger_than_a_batch_is_written_by_itself() -> None:
     assert text_generator(model, batching=BatchingConfig(max_tokens=4)).translate(LINES) == expected
 
 
+def test_many_short_lines_are_written_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RandomModel(TASK, seed=1)
+    expected = text_generator(model).translate(LINES)
+    monkeypatch.setattr(SequenceGenerator, "max_sentences", 2)
+    generator = text_generator(model)
+    batches = list(generator._batches(generator.generator, TASK.inference_dataset(LINES)))
+    assert [len(batch) for batch in batches] == [2, 2, 2]
+    assert generator.translate(LINES) == expected
+
+
 def test_there_are_always_nbest_hypotheses() -> None:
     model = LatticeModel({"</s>": {"a": 1.0}, "a": {"a": 1.0}}, TASK)  # never ends
     (hypotheses,) = text_generator(model, nbest=2).generate_lines(["abc"])
