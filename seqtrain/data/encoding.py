@@ -92,8 +92,15 @@ def tokenize(lines: Iterable[str], tokenizer: Tokenizer, *, num_workers: int | N
         num_workers: Processes; None takes one a core. A short text takes none.
     """
     chunks = split_lines(lines)
-    count = num_workers if num_workers is not None else len(os.sched_getaffinity(0))
+    count = num_workers if num_workers is not None else _num_cores()
     first = list(islice(chunks, _CHUNKS_WITHOUT_WORKERS))
     if count <= 1 or len(first) < _CHUNKS_WITHOUT_WORKERS:
         return (tokenize_chunk(chunk, tokenizer) for chunk in chain(first, chunks))
     return tokenize_in_processes(chain(first, chunks), tokenizer, count)
+
+
+def _num_cores() -> int:
+    """The cores that this process may use, where the system tells; else all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

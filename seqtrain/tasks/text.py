@@ -160,9 +160,11 @@ class TextTask(Task):
     # Text
 
     def lines(self, split: str) -> tuple[Lines, ...]:
-        """What `read_split` gives, checked: as many lines in each language."""
+        """What `read_split` gives, checked: as many lines in each language, and one at least."""
         lines = self.read_split(split)
         check_parallel(lines, [f"{split} in {language}" for language in self.layout.languages])
+        if len(lines[0]) == 0:
+            raise DataError(f"task.data={self.config.data}: {split} is empty")
         return lines
 
     def codec_options(self) -> CodecOptions:
@@ -251,6 +253,8 @@ class TextTask(Task):
             raise DataError(
                 f"{folder}: {split} has {counts} sentences on its two sides", remedy="make the data-bin folder again"
             )
+        if len(tables[0]) == 0:
+            raise DataError(f"{folder}: {split} is empty")
         if not cut:
             return tables
         stop = train_size(len(tables[0]), self.config.valid_fraction)

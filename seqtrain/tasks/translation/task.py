@@ -115,13 +115,14 @@ class TranslationTask(TextTask):
         return source.part(0, stop), target.part(0, stop)
 
     def text_splits(self) -> list[str]:
-        """See `TextTask`."""
+        """See `TextTask`; the validation split is called valid, whatever its files are."""
         source, target = self.layout.languages
         names = set(text_names(self.folder))
         stems = [name.removesuffix(f".{source}") for name in sorted(names) if name.endswith(f".{source}")]
         splits = [stem for stem in stems if f"{stem}.{target}" in names]
-        is_cut = self.config.valid_fraction > 0 and not any(name in splits for name in _VALID_NAMES)
-        return [*splits, "valid"] if is_cut else splits
+        others = [split for split in splits if split not in _VALID_NAMES]
+        has_valid = len(others) < len(splits) or self.config.valid_fraction > 0
+        return [*others, "valid"] if has_valid and others else others
 
     def _find_files(self, folder: Path, split: str) -> tuple[TextFile, TextFile] | None:
         """The two files of a split; the validation split may have another of its usual names."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from seqtrain.data.indexed import IndexedWriter
 from seqtrain.data.text import Lines
 from seqtrain.data.tokenizers import TokenizerKind
 from seqtrain.errors import CheckpointError, ConfigError, DataError
@@ -109,6 +110,16 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_a_file_is_no_folder(folder: Path) -> None:
     with pytest.raises(DataError, match=r"train\.en: there is no such folder"):
         ready(folder / "train.en")
+
+
+def test_an_empty_split_is_named_by_who_asks_for_it(folder: Path) -> None:
+    write(folder, "test", [], [])
+    task = ready(folder)
+    with pytest.raises(DataError, match="test is empty"):
+        task.load_dataset("test")
+    write(folder, "train", [], [])
+    with pytest.raises(DataError, match="train is empty"):
+        ready(folder)
 
 
 # Checkpoints
@@ -230,6 +241,15 @@ def test_sides_of_a_data_bin_folder_of_different_length_are_refused(data_bin: Pa
         shutil.copy(data_bin / f"valid.en-de.en.{suffix}", data_bin / f"train.en-de.en.{suffix}")
     with pytest.raises(DataError, match="train has 2 and 5 sentences on its two sides"):
         ready(data_bin).load_dataset("train")
+
+
+def test_an_empty_split_of_a_data_bin_folder_is_named(data_bin: Path) -> None:
+    (data_bin / "dataset.json").unlink()
+    for language in ("en", "de"):
+        with IndexedWriter(data_bin / f"valid.en-de.{language}", vocabulary_size=8):
+            pass
+    with pytest.raises(DataError, match="data-bin: valid is empty"):
+        ready(data_bin).load_dataset("valid")
 
 
 def test_a_flipped_bit_is_found(data_bin: Path) -> None:

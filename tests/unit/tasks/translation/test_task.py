@@ -107,6 +107,7 @@ def test_the_validation_split_may_have_another_usual_name(tmp_path: Path, name: 
     task = ready(tmp_path, source_lang="en")
     assert len(lines_of(task, "valid")[0]) == 2
     assert len(lines_of(task, "train")[0]) == 10
+    assert task.text_splits() == ["train", "valid"]
 
 
 def test_without_a_valid_split_the_end_of_train_is_taken_and_said_so(
