@@ -204,6 +204,7 @@ class Trainer:
             rank=processes.rank,
             world_size=processes.world_size,
             first_batch=self.state.next_batch,
+            pin_memory=self.learner.device.type == "cuda",
         )
         iterator = task.get_batch_iterator(task.dataset("train"), options)
         if iterator.num_batches == 0:

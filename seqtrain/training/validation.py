@@ -68,7 +68,12 @@ class Validator:
 
     def _sum_losses(self, split: str) -> dict[str, float]:
         task = self.losses.task
-        options = IterationOptions(batching=self.batching, max_positions=self.max_positions, shuffle=False)
+        options = IterationOptions(
+            batching=self.batching,
+            max_positions=self.max_positions,
+            shuffle=False,
+            pin_memory=self.losses.device.type == "cuda",
+        )
         iterator = task.get_batch_iterator(task.dataset(split), options)
         sums = MetricSums()
         try:
