@@ -28,6 +28,7 @@ __all__ = ["cross_entropy", "linear_cross_entropy"]
 
 _CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of float32 logits: large enough for fast products, small enough to reuse
 _ROW_MULTIPLE = 64  # few different sizes, for which kernels are made only once
+_HALF_SCALE = 4096.0  # lifts the probabilities of a large vocabulary into the range of float16
 
 
 def linear_cross_entropy(
@@ -79,6 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         spread = label_smoothing / (len(weight) - 1)
         products = make_products(weight, dtype, wants_input_grad=ctx.needs_input_grad[0])
         gradients = _Gradients.empty(features, weight, ctx.needs_input_grad)
+        scale = _HALF_SCALE if dtype is torch.float16 else 1.0
         wants_gradient = gradients.features is not None or gradients.weight is not None
         norms, target_logits = [], []
         for chunk in _chunks(features, targets, len(weight), dtype):
@@ -88,7 +90,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             norms.append(_softmax_in_place(scores)[: chunk.num_real])
             if wants_gradient:
                 _subtract_target(scores, chunk, 1.0 - label_smoothing - spread)
-                gradients.add(products, logits.copy_(scores), chunk)
+                gradients.add(products, logits.copy_(scores * scale if scale != 1.0 else scores), chunk)
+        gradients.divide(scale)
         norm = torch.cat(norms)
         nll_sum = (norm - torch.cat(target_logits)).sum()
         loss_sum = nll_sum.clone()
@@ -97,7 +100,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
             loss_sum = (1.0 - label_smoothing - spread) * nll_sum + spread * smooth_sum
             gradients.subtract(spread * weight_sum, spread * features_sum)
-        ctx.gradients = gradients
+        ctx.gradients, ctx.formats = gradients, (features.dtype, weight.dtype)
         ctx.mark_non_differentiable(nll_sum)
         return loss_sum, nll_sum
 
@@ -111,10 +114,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.gradients = None  # nothing else holds them, so autograd takes them without a copy
         is_one = loss_grad.device.type == "cpu" and loss_grad.item() == 1.0
         scaled = (
-            gradient if gradient is None or is_one else gradient.mul_(loss_grad.to(gradient.dtype))
+            gradient if gradient is None or is_one else gradient.mul_(loss_grad)
             for gradient in (gradients.features, gradients.weight)
         )
-        return (*scaled, None, None, None)
+        formats = ctx.formats
+        return (*(g if g is None else g.to(dtype) for g, dtype in zip(scaled, formats, strict=True)), None, None, None)
 
 
 @dataclass
@@ -152,7 +156,7 @@ def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtyp
 
 @dataclass
 class _Gradients:
-    """The gradients as they grow; None where none is wanted."""
+    """The gradients as they grow, in float32 at least; None where none is wanted."""
 
     features: Tensor | None
     weight: Tensor | None
@@ -167,6 +171,14 @@ class _Gradients:
             self.features[chunk.rows] = products.input_grad(logits_grad)[: chunk.num_real]  # (C, V) -> (C, D)
         if self.weight is not None:
             products.add_weight_grad(self.weight, logits_grad, chunk.features)
+
+    def divide(self, scale: float) -> None:
+        """Undo a scale."""
+        if scale == 1.0:
+            return
+        for gradient in (self.features, self.weight):
+            if gradient is not None:
+                gradient.div_(scale)
 
     def subtract(self, from_features: Tensor, from_weight: Tensor) -> None:
         """Subtract vectors (D,) from every row."""

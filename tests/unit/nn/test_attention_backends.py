@@ -1,0 +1,144 @@
+"""The backends against the formula, in float64, and against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from seqtrain.nn.attention_backends import (
+    AttentionShape,
+    attend_rows,
+    fused_attention,
+    matmul_attention,
+    padding_bias,
+    split_heads,
+)
+from seqtrain.nn.layout import Layout
+
+NUM_HEADS, DIM = 2, 3
+WIDTH = NUM_HEADS * DIM
+BACKENDS = [fused_attention, matmul_attention]
+LENGTHS = torch.tensor([4, 2, 3])
+
+
+def rows(layout: Layout, num_blocks: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(layout.num_rows, num_blocks * WIDTH, generator=generator, dtype=torch.float64)
+    return values.requires_grad_()
+
+
+def by_formula(heads: tuple[Tensor, ...], hidden: Tensor) -> Tensor:
+    """The softmax of q k' / √d over the keys that are not hidden (B, 1, T, S), times v; one row of output a query."""
+    query, key, value = heads
+    scores = (query @ key.mT / DIM**0.5).masked_fill(hidden, float("-inf"))
+    output: Tensor = scores.softmax(dim=-1) @ value
+    return output.transpose(1, 2).flatten(2)  # (B, T, D)
+
+
+def assert_equal_with_gradients(output: Tensor, expected: Tensor, inputs: list[Tensor], layout: Layout) -> None:
+    actual = layout.to_matrix(output)
+    assert_close(actual, expected)
+    weights = torch.randn(expected.shape, dtype=expected.dtype, generator=torch.Generator().manual_seed(9))
+    gradients = torch.autograd.grad((actual * weights).sum(), inputs, retain_graph=True)
+    assert_close(gradients, torch.autograd.grad((expected * weights).sum(), inputs))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("num_rows", [15, 24])
+def test_causal_self_attention(backend: Any, num_rows: int) -> None:
+    layout = Layout(3, 5, num_rows)
+    wide = rows(layout, 3, seed=1)
+    hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    output = backend(wide, None, None, AttentionShape(NUM_HEADS, layout, layout, is_causal=True))
+    expected = by_formula(split_heads(wide, layout, NUM_HEADS, 3), hidden)
+    assert_equal_with_gradients(output, expected, [wide], layout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("length", [4, 20])  # fewer and more keys than a vector register holds
+def test_padded_self_attention(backend: Any, length: int) -> None:
+    layout = Layout(3, length, 3 * length)
+    wide = rows(layout, 3, seed=1)
+    hidden = (torch.arange(length) >= LENGTHS[:, None])[:, None, None]
+    output = backend(wide, None, padding_bias(LENGTHS, length), AttentionShape(NUM_HEADS, layout, layout))
+    expected = by_formula(split_heads(wide, layout, NUM_HEADS, 3), hidden)
+    assert_equal_with_gradients(output, expected, [wide], layout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cross_attention(backend: Any) -> None:
+    queries, keys = Layout(3, 5, 16), Layout(3, 4, 13)
+    query, key_value = rows(queries, 1, seed=1), rows(keys, 2, seed=2)
+    hidden = (torch.arange(4) >= LENGTHS[:, None])[:, None, None]
+    output = backend(query, key_value, padding_bias(LENGTHS, 4), AttentionShape(NUM_HEADS, queries, keys))
+    heads = (*split_heads(query, queries, NUM_HEADS, 1), *split_heads(key_value, keys, NUM_HEADS, 2))
+    assert_equal_with_gradients(output, by_formula(heads, hidden), [query, key_value], queries)
+
+
+def test_gradients_pass_gradcheck() -> None:
+    layout = Layout(2, 3, 7)
+    shape = AttentionShape(NUM_HEADS, layout, layout, is_causal=True)
+
+    def attend(wide: Tensor) -> Tensor:
+        return layout.to_matrix(matmul_attention(wide, None, None, shape))
+
+    assert torch.autograd.gradcheck(attend, (rows(layout, 3, seed=1),))
+
+
+def test_rows_beyond_the_tokens_get_no_gradient() -> None:
+    layout = Layout(2, 3, 9)
+    wide = rows(layout, 3, seed=1)
+    output = matmul_attention(wide, None, None, AttentionShape(NUM_HEADS, layout, layout))
+    assert output[6:].count_nonzero() == 0
+    (gradient,) = torch.autograd.grad(output.square().sum(), wide)
+    assert gradient[6:].count_nonzero() == 0
+
+
+def test_dropout_on_weights_keeps_the_mean_and_scales_its_gradient() -> None:
+    """With values of one, a query's output is the sum of its dropped weights."""
+    layout = Layout(1, 400, 400)
+    wide = torch.zeros(400, 3 * WIDTH, dtype=torch.float64)
+    wide[:, 2 * WIDTH :] = 1.0
+    wide.requires_grad_()
+    torch.manual_seed(1)
+    output = matmul_attention(wide, None, None, AttentionShape(NUM_HEADS, layout, layout, dropout=0.5))
+    assert output.std() > 0
+    assert output.mean().item() == pytest.approx(1.0, abs=0.02)
+    (gradient,) = torch.autograd.grad(output.sum(), wide)
+    assert gradient[:, 2 * WIDTH :].sum().item() == pytest.approx(output.sum().item())
+
+
+def test_bfloat16_rows_have_bfloat16_gradients() -> None:
+    layout = Layout(2, 3, 8)
+    exact = rows(layout, 3, seed=1)
+    rounded = exact.detach().bfloat16().requires_grad_()
+    shape = AttentionShape(NUM_HEADS, layout, layout)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = matmul_attention(rounded, None, None, shape)
+    assert output.dtype is torch.bfloat16
+    (gradient,) = torch.autograd.grad(output.sum(), rounded)
+    assert gradient.dtype is torch.bfloat16
+    assert_close(output.double(), matmul_attention(exact, None, None, shape), rtol=0.05, atol=0.05)
+
+
+def test_only_a_cpu_that_trains_multiplies_matrices() -> None:
+    layout = Layout(2, 3, 6)
+    wide = rows(layout, 3, seed=1)
+    shape = AttentionShape(NUM_HEADS, layout, layout)
+    assert "Matmul" in type(attend_rows(wide, None, None, shape).grad_fn).__name__
+    with torch.no_grad():
+        assert_close(attend_rows(wide, None, None, shape), matmul_attention(wide, None, None, shape))
+
+
+def test_bias_hides_padding() -> None:
+    bias = padding_bias(torch.tensor([3, 1]), 3)
+    assert bias is not None
+    assert bias.tolist() == [[[[0.0, 0.0, 0.0]]], [[[0.0, float("-inf"), float("-inf")]]]]
+
+
+def test_where_nothing_is_padded_there_is_no_bias() -> None:
+    assert padding_bias(torch.tensor([3, 3]), 3) is None
