@@ -62,13 +62,15 @@ class TranslationTask(TextTask):
         return SequenceGenerator(models, self.target_vocabulary, config)
 
     def measure_text(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        """BLEU and chrF, in percent."""
+        """BLEU, chrF and exact matches, in percent."""
+        from seqtrain.evaluation import exact_match
         from seqtrain.evaluation.bleu import bleu
         from seqtrain.evaluation.chrf import chrf
 
         return {
             "bleu": bleu(hypotheses, references, self.config.bleu_tokenizer),
             "chrf": chrf(hypotheses, references),
+            "exact_match": exact_match(hypotheses, references),
         }
 
     def measure_sums(self, sums: dict[str, float]) -> dict[str, float]:

@@ -191,11 +191,12 @@ def test_positions_are_bounded_by_the_config(task: TranslationTask) -> None:
     assert task.max_positions == (1024, 1024)
 
 
-def test_text_is_measured_by_bleu_and_chrf(task: TranslationTask) -> None:
+def test_text_is_measured_by_bleu_chrf_and_exact_matches(task: TranslationTask) -> None:
     references = ["ein kleines rotes haus steht hier", "die katze sitzt auf dem dach"]
     assert task.measure_text(references, references) == {
         "bleu": pytest.approx(100.0),
         "chrf": pytest.approx(100.0),
+        "exact_match": pytest.approx(100.0),
     }
     measures = task.measure_text(["ein haus steht hier und dort", "die katze sitzt auf dem dach"], references)
     assert 0 < measures["bleu"] < 100
