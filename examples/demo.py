@@ -35,7 +35,10 @@ def main(run_folder: str) -> int:
         print(f"{source}\n    {translation}    ({verdict})")
     percentage = exact_match(translations, references)
     print(f"\n{percentage:.1f} % of {len(sources)} numbers that were not in the training text are translated exactly.")
-    return 0 if percentage >= REQUIRED_PERCENTAGE else 1
+    if percentage < REQUIRED_PERCENTAGE:
+        print(f"That is less than {REQUIRED_PERCENTAGE:.0f} %: the training went wrong.", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
