@@ -41,7 +41,6 @@ class PluginContract:
 
     def config(self, folder: Path | None = None) -> Any:
         """The plug-in's settings, checked: its defaults and what is said, in a config with `training` beside them."""
-        self.entry()
         root = make_dataclass("Root", [(self.kind, Any), ("training", TrainingConfig)], bases=(Section,), kw_only=True)
         training = to_container(TrainingConfig(max_updates=1_000))
         config: Any = typed(root, {self.kind: {"_name": self.name, **self.settings(folder)}, "training": training})
