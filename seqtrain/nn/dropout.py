@@ -31,7 +31,7 @@ def add_dropout(x: Tensor, output: Tensor, probability: float, training: bool) -
         return x + output
     if x.device.type != "cpu":
         return x + functional.dropout(output, probability)
-    return torch.addcmul(x, output.to(x.dtype), dropout_mask(x, probability))
+    return x + output.to(x.dtype) * dropout_mask(x, probability)
 
 
 def dropout_mask(x: Tensor, probability: float) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from seqtrain.nn.products import Products, make_products
+from seqtrain.nn.products import make_products
 
 __all__ = ["cross_entropy", "linear_cross_entropy"]
 
@@ -78,47 +78,52 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """See `linear_cross_entropy`; dtype is the number format of the products."""
         spread = label_smoothing / (len(weight) - 1)
-        products = make_products(weight, dtype, wants_input_grad=ctx.needs_input_grad[0])
-        gradients = _Gradients.empty(features, weight, ctx.needs_input_grad)
+        target_share = 1.0 - label_smoothing - spread
+        wants_features, wants_weight, *_ = ctx.needs_input_grad
+        products = make_products(weight, dtype, wants_input_grad=wants_features)
         scale = _HALF_SCALE if dtype is torch.float16 else 1.0
-        wants_gradient = gradients.features is not None or gradients.weight is not None
-        norms, target_logits = [], []
+        norms, target_logits, features_grads = [], [], []
         for chunk in _chunks(features, targets, len(weight), dtype):
             logits = products.forward(chunk.features)  # (C, D) -> (C, V)
-            scores = logits.to(_at_least_float32(logits.dtype))
+            scores = logits.to(_at_least_float32(dtype))
             target_logits.append(scores.gather(1, chunk.targets[:, None])[: chunk.num_real, 0])
             norms.append(_softmax_in_place(scores)[: chunk.num_real])
-            if wants_gradient:
-                _subtract_target(scores, chunk, 1.0 - label_smoothing - spread)
-                gradients.add(products, logits.copy_(scores * scale if scale != 1.0 else scores), chunk)
-        gradients.divide(scale)
+            if wants_features or wants_weight:
+                _subtract_target(scores, chunk, target_share)
+                logits.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+            if wants_features:
+                features_grads.append(products.input_grad(logits)[: chunk.num_real])  # (C, V) -> (C, D)
+            if wants_weight:
+                products.add_weight_grad(logits, chunk.features)
         norm = torch.cat(norms)
         nll_sum = (norm - torch.cat(target_logits)).sum()
-        loss_sum = nll_sum.clone()
-        if label_smoothing > 0:
-            weight_sum, features_sum = weight.sum(dim=0).to(norm.dtype), features.sum(dim=0).to(norm.dtype)  # (D,)
-            smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
-            loss_sum = (1.0 - label_smoothing - spread) * nll_sum + spread * smooth_sum
-            gradients.subtract(spread * weight_sum, spread * features_sum)
-        ctx.gradients, ctx.formats = gradients, (features.dtype, weight.dtype)
+        features_sum, weight_sum = features.sum(dim=0).to(norm.dtype), weight.sum(dim=0).to(norm.dtype)  # (D,)
+        smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
+        ctx.features_grad, ctx.weight_grad = None, None
+        if wants_features:
+            ctx.features_grad = torch.cat(features_grads).to(norm.dtype).sub_(weight_sum, alpha=spread * scale)
+        if wants_weight:
+            ctx.weight_grad = products.weight_grad().sub_(features_sum, alpha=spread * scale)
+        ctx.scale, ctx.formats = scale, (features.dtype, weight.dtype)
         ctx.mark_non_differentiable(nll_sum)
-        return loss_sum, nll_sum
+        return target_share * nll_sum + spread * smooth_sum, nll_sum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, loss_grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         """Scale the gradients that the forward pass has made."""
-        gradients: _Gradients | None = ctx.gradients
-        if gradients is None:
+        gradients: tuple[Tensor | None, Tensor | None] = ctx.features_grad, ctx.weight_grad
+        wanted = ctx.needs_input_grad[:2]
+        if any(wants and gradient is None for wants, gradient in zip(wanted, gradients, strict=True)):
             raise RuntimeError("linear_cross_entropy was asked for its gradient a second time")
-        ctx.gradients = None  # nothing else holds them, so autograd takes them without a copy
-        is_one = loss_grad.device.type == "cpu" and loss_grad.item() == 1.0
+        ctx.features_grad, ctx.weight_grad = None, None  # so that autograd takes them without a copy
+        factor = loss_grad / ctx.scale
+        is_one = factor.device.type == "cpu" and factor.item() == 1.0
         scaled = (
-            gradient if gradient is None or is_one else gradient.mul_(loss_grad)
-            for gradient in (gradients.features, gradients.weight)
+            None if gradient is None else (gradient if is_one else gradient.mul_(factor)).to(dtype)
+            for gradient, dtype in zip(gradients, ctx.formats, strict=True)
         )
-        formats = ctx.formats
-        return (*(g if g is None else g.to(dtype) for g, dtype in zip(scaled, formats, strict=True)), None, None, None)
+        return (*scaled, None, None, None)
 
 
 @dataclass
@@ -128,13 +133,11 @@ class _Chunk:
     Attributes:
         features: (C, D), in the format of the products.
         targets: (C,) int64.
-        rows: Where they stand among all rows.
         num_real: C without the zeros.
     """
 
     features: Tensor
     targets: Tensor
-    rows: slice
     num_real: int
 
 
@@ -146,46 +149,10 @@ def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtyp
     size = -(-num_tokens // num_chunks)
     size = -(-size // _ROW_MULTIPLE) * _ROW_MULTIPLE
     for start in range(0, num_tokens, size):
-        rows = slice(start, min(start + size, num_tokens))
-        x, y = features[rows].to(dtype), targets[rows]
+        x, y = features[start : start + size], targets[start : start + size]
         missing = -len(x) % _ROW_MULTIPLE
-        if missing:
-            x, y = functional.pad(x, (0, 0, 0, missing)), functional.pad(y, (0, missing))
-        yield _Chunk(x, y, rows, rows.stop - rows.start)
-
-
-@dataclass
-class _Gradients:
-    """The gradients as they grow, in float32 at least; None where none is wanted."""
-
-    features: Tensor | None
-    weight: Tensor | None
-
-    @classmethod
-    def empty(cls, features: Tensor, weight: Tensor, wanted: tuple[bool, ...]) -> _Gradients:
-        return cls(torch.empty_like(features) if wanted[0] else None, torch.zeros_like(weight) if wanted[1] else None)
-
-    def add(self, products: Products, logits_grad: Tensor, chunk: _Chunk) -> None:
-        """Take in the gradient (C, V) of a chunk's logits."""
-        if self.features is not None:
-            self.features[chunk.rows] = products.input_grad(logits_grad)[: chunk.num_real]  # (C, V) -> (C, D)
-        if self.weight is not None:
-            products.add_weight_grad(self.weight, logits_grad, chunk.features)
-
-    def divide(self, scale: float) -> None:
-        """Undo a scale."""
-        if scale == 1.0:
-            return
-        for gradient in (self.features, self.weight):
-            if gradient is not None:
-                gradient.div_(scale)
-
-    def subtract(self, from_features: Tensor, from_weight: Tensor) -> None:
-        """Subtract vectors (D,) from every row."""
-        if self.features is not None:
-            self.features.sub_(from_features)
-        if self.weight is not None:
-            self.weight.sub_(from_weight)
+        padded = functional.pad(x, (0, 0, 0, missing)), functional.pad(y, (0, missing))
+        yield _Chunk(padded[0].to(dtype), padded[1], len(x))
 
 
 def _softmax_in_place(logits: Tensor) -> Tensor:

@@ -30,8 +30,12 @@ class Products(ABC):
         """Dy W: (N, V) -> (N, D)."""
 
     @abstractmethod
-    def add_weight_grad(self, weight_grad: Tensor, y_grad: Tensor, x: Tensor) -> None:
-        """Add dy' x, from (N, V) and (N, D), to the gradient (V, D)."""
+    def add_weight_grad(self, y_grad: Tensor, x: Tensor) -> None:
+        """Add dy' x, from (N, V) and (N, D), to the weight's gradient."""
+
+    @abstractmethod
+    def weight_grad(self) -> Tensor:
+        """The weight's gradient so far: (V, D), in float32 at least."""
 
 
 def make_products(weight: Tensor, dtype: torch.dtype, *, wants_input_grad: bool) -> Products:
@@ -44,6 +48,7 @@ def make_products(weight: Tensor, dtype: torch.dtype, *, wants_input_grad: bool)
 class _TorchProducts(Products):
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
+        self._weight_grad: Tensor | None = None  # (V, D)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.mm(x, self._weight.t())
@@ -51,17 +56,24 @@ class _TorchProducts(Products):
     def input_grad(self, y_grad: Tensor) -> Tensor:
         return torch.mm(y_grad, self._weight)
 
-    def add_weight_grad(self, weight_grad: Tensor, y_grad: Tensor, x: Tensor) -> None:
-        if weight_grad.dtype is x.dtype:
-            weight_grad.addmm_(y_grad.t(), x)
+    def add_weight_grad(self, y_grad: Tensor, x: Tensor) -> None:
+        if self._weight_grad is None:
+            self._weight_grad = torch.mm(y_grad.t(), x).to(torch.promote_types(x.dtype, torch.float32))
+        elif self._weight_grad.dtype is x.dtype:
+            self._weight_grad.addmm_(y_grad.t(), x)
         else:
-            weight_grad.add_(torch.mm(y_grad.t(), x))  # summed up in the gradient's own, wider format
+            self._weight_grad.add_(torch.mm(y_grad.t(), x))
+
+    def weight_grad(self) -> Tensor:
+        assert self._weight_grad is not None, "something was added"
+        return self._weight_grad
 
 
 class _OneDNNProducts(Products):
     def __init__(self, weight: Tensor, wants_input_grad: bool) -> None:
         self._weight = weight
         self._transposed = weight.t().contiguous() if wants_input_grad else None  # (D, V)
+        self._weight_grad: Tensor | None = None  # (D, V), turned around at the end: sums of one layout are faster
 
     def forward(self, x: Tensor) -> Tensor:
         return onednn_linear(x, self._weight)
@@ -70,8 +82,13 @@ class _OneDNNProducts(Products):
         assert self._transposed is not None, "said when it was made"
         return onednn_linear(y_grad, self._transposed)
 
-    def add_weight_grad(self, weight_grad: Tensor, y_grad: Tensor, x: Tensor) -> None:
-        weight_grad.add_(onednn_linear(x.t(), y_grad.t()).t())  # (D, N) with (V, N) -> (D, V), then (V, D)
+    def add_weight_grad(self, y_grad: Tensor, x: Tensor) -> None:
+        product = onednn_linear(x.t(), y_grad.t())  # (D, N) with (V, N) -> (D, V)
+        self._weight_grad = product if self._weight_grad is None else self._weight_grad.add_(product)
+
+    def weight_grad(self) -> Tensor:
+        assert self._weight_grad is not None, "something was added"
+        return self._weight_grad.t().contiguous()
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
