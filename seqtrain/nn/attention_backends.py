@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seqtrain.nn.dropout import dropout_mask
+from seqtrain.nn.head_index import HeadIndex, head_index
 from seqtrain.nn.layout import Layout
 
 __all__ = ["AttentionShape", "attend_rows", "fused_attention", "matmul_attention", "padding_bias", "split_heads"]
@@ -117,7 +118,7 @@ class _MatmulAttention(torch.autograd.Function):
     """Attention on rows with a gradient written out, so that nothing is copied but what the products need in a row.
 
     Softmax and the small products run in float32 at least: in bfloat16 they would gain nothing, and each new length
-    would cost the making of a kernel. Where there are few keys, zeros that are hidden by the bias stand behind them.
+    would cost the making of a kernel. Where there are few keys, others that the bias hides stand behind them.
     """
 
     @staticmethod
@@ -126,38 +127,75 @@ class _MatmulAttention(torch.autograd.Function):
     ) -> Tensor:
         """See `attend_rows`."""
         dtype = torch.promote_types(query.dtype, torch.float32)
-        q, k, v = _split(query, key_value, shape)
-        num_keys = max(shape.keys.length, _FEWEST_KEYS)
-        q, k, v = _pack(q, dtype), _pack(k, dtype, num_keys), _pack(v, dtype, num_keys)  # (B*H, T or S, d)
+        indices = _Indices.of(shape, is_self=key_value is None)
+        packed = indices.query.pack(query, dtype)
+        q, k, v = (
+            packed if key_value is None else (*packed, *indices.key_value.pack(key_value, dtype))
+        )  # (B*H, T or S, d)
         scores = torch.baddbmm(
-            _score_bias(bias, shape, num_keys).to(dtype), q, k.transpose(1, 2), beta=1.0, alpha=q.shape[2] ** -0.5
+            _score_bias(bias, shape, k.shape[1]).to(dtype), q, k.transpose(1, 2), alpha=q.shape[2] ** -0.5
         )  # (B*H, T, S)
         weights = torch.softmax(scores, dim=-1, out=scores)
         mask = dropout_mask(weights, shape.dropout) if shape.dropout > 0 else None
-        dropped = weights if mask is None else weights * mask
+        output, memory = indices.output.empty(q.shape[2], dtype)
+        torch.bmm(weights if mask is None else weights * mask, v, out=output)
         ctx.save_for_backward(q, k, v, weights, mask)
-        ctx.shape, ctx.formats = shape, (query.dtype, None if key_value is None else key_value.dtype)
-        output = query.new_empty(shape.queries.num_rows, shape.num_heads * q.shape[2])
-        _unpack(torch.bmm(dropped, v), output, shape.queries, shape.num_heads, (0, 1))
-        return output
+        ctx.indices, ctx.formats = indices, (query.dtype, None if key_value is None else key_value.dtype)
+        return indices.output.unpack(memory, query.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, output_grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the rows, written side by side."""
+        """The gradients of the rows, blocks side by side."""
         q, k, v, weights, mask = ctx.saved_tensors
-        shape: AttentionShape = ctx.shape
-        scale = q.shape[2] ** -0.5
+        indices: _Indices = ctx.indices
+        query_format, key_value_format = ctx.formats
+        dim, dtype = q.shape[2], q.dtype
         with torch.autocast(output_grad.device.type, enabled=False):
-            grad = _pack(split_heads(output_grad, shape.queries, shape.num_heads, 1)[0], q.dtype)
-            value_grad = torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), grad)
+            *gradients, memory = indices.query.empty(dim, dtype)
+            key_value_memory = memory
+            if key_value_format is not None:
+                *key_value_gradients, key_value_memory = indices.key_value.empty(dim, dtype)
+                gradients.extend(key_value_gradients)
+            query_grad, key_grad, value_grad = gradients
+            (grad,) = indices.output.pack(output_grad, dtype)
+            torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), grad, out=value_grad)
             weights_grad = torch.bmm(grad, v.transpose(1, 2))
             if mask is not None:
                 weights_grad.mul_(mask)
-            scores_grad = torch.ops.aten._softmax_backward_data(weights_grad, weights, -1, weights.dtype).mul_(scale)
-            query_grad = torch.bmm(scores_grad, k)
-            key_grad = torch.bmm(scores_grad.transpose(1, 2), q)
-        return (*_join((query_grad, key_grad, value_grad), shape, ctx.formats), None, None)
+            scores_grad = torch.ops.aten._softmax_backward_data(weights_grad, weights, -1, dtype).mul_(dim**-0.5)
+            torch.bmm(scores_grad, k, out=query_grad)
+            torch.bmm(scores_grad.transpose(1, 2), q, out=key_grad)
+        rows_grad = indices.query.unpack(memory, query_format)
+        if key_value_format is None:
+            return rows_grad, None, None, None
+        return rows_grad, indices.key_value.unpack(key_value_memory, key_value_format), None, None
+
+
+@dataclass(frozen=True)
+class _Indices:
+    """How the inputs and the output of attention move between rows and heads.
+
+    Attributes:
+        query: Of the queries, or of queries, keys and values.
+        key_value: Of keys and values, where they are rows of their own.
+        output: Of the output.
+    """
+
+    query: HeadIndex
+    key_value: HeadIndex
+    output: HeadIndex
+
+    @classmethod
+    def of(cls, shape: AttentionShape, *, is_self: bool) -> _Indices:
+        """Those of a self-attention or a cross-attention."""
+        heads, length = shape.num_heads, shape.queries.length
+        num_keys = max(shape.keys.length, _FEWEST_KEYS)
+        output = head_index(shape.queries, heads, length)
+        if is_self:
+            whole = head_index(shape.queries, heads, length, num_keys, num_keys)
+            return cls(whole, whole, output)
+        return cls(output, head_index(shape.keys, heads, num_keys, num_keys), output)
 
 
 def _score_bias(bias: Tensor | None, shape: AttentionShape, num_keys: int) -> Tensor:
@@ -168,40 +206,3 @@ def _score_bias(bias: Tensor | None, shape: AttentionShape, num_keys: int) -> Te
         bias = torch.zeros(1, 1, 1, shape.keys.length)
     bias = functional.pad(bias, (0, num_keys - shape.keys.length), value=float("-inf"))
     return bias.expand(-1, shape.num_heads, -1, -1).flatten(0, 1) if len(bias) > 1 else bias[0]
-
-
-def _pack(heads: Tensor, dtype: torch.dtype, length: int = 0) -> Tensor:
-    """(B, H, T, d), strided -> (B*H, T, d), dense, with zeros up to a length."""
-    batch, num_heads, given, dim = heads.shape
-    if given >= length:
-        return heads.to(dtype, memory_format=torch.contiguous_format).contiguous().flatten(0, 1)
-    packed = heads.new_zeros(batch, num_heads, length, dim, dtype=dtype)
-    packed[:, :, :given] = heads
-    return packed.flatten(0, 1)
-
-
-def _unpack(packed: Tensor, rows: Tensor, layout: Layout, num_heads: int, block: tuple[int, int]) -> None:
-    """Write (B*H, T, d) into block number `block[0]` of `block[1]` of the rows (R, block[1] * D)."""
-    number, num_blocks = block
-    target = split_heads(rows, layout, num_heads, num_blocks)[number]
-    target.copy_(packed.view(*target.shape[:2], *packed.shape[1:])[:, :, : layout.length])
-    rows[layout.num_tokens :] = 0.0
-
-
-def _join(
-    gradients: tuple[Tensor, Tensor, Tensor], shape: AttentionShape, formats: tuple[torch.dtype, torch.dtype | None]
-) -> tuple[Tensor, Tensor | None]:
-    """Write the gradients (B*H, T or S, d) of queries, keys and values side by side, as the inputs were."""
-    query_format, key_value_format = formats
-    width = shape.num_heads * gradients[0].shape[2]
-    if key_value_format is None:
-        rows = gradients[0].new_empty(shape.queries.num_rows, 3 * width, dtype=query_format)
-        for number, gradient in enumerate(gradients):
-            _unpack(gradient, rows, shape.queries, shape.num_heads, (number, 3))
-        return rows, None
-    query_rows = gradients[0].new_empty(shape.queries.num_rows, width, dtype=query_format)
-    memory_rows = gradients[0].new_empty(shape.keys.num_rows, 2 * width, dtype=key_value_format)
-    _unpack(gradients[0], query_rows, shape.queries, shape.num_heads, (0, 1))
-    for number, gradient in enumerate(gradients[1:]):
-        _unpack(gradient, memory_rows, shape.keys, shape.num_heads, (number, 2))
-    return query_rows, memory_rows

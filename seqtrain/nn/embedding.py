@@ -76,15 +76,13 @@ class InputEmbedding(nn.Module):
             Rows (R, D).
         """
         padding_index = self.options.padding_index
-        numbers = functional.pad(tokens.flatten(), (0, layout.num_rows - layout.num_tokens), value=padding_index)
-        x = functional.embedding(numbers, table, padding_idx=padding_index)  # (R,) -> (R, E)
+        x = functional.embedding(layout.to_rows(tokens), table, padding_idx=padding_index)  # (B, T) -> (R, E)
         if self.scale != 1.0:
             x = x * self.scale
         if self.projection is not None:
             x = self.projection(x)  # (R, E) -> (R, D)
         if self.positions is not None:
-            positions = self.positions(start, layout.length)  # (T, D)
-            x = x + layout.to_rows(positions.expand(layout.batch_size, -1, -1))
+            x = x + layout.repeat(self.positions(start, layout.length))  # (T, D) -> (R, D)
         if self.norm is not None:
             x = self.norm(x)
         return dropout(x, self.options.dropout, self.training)

@@ -39,7 +39,7 @@ class Transformer(EncoderDecoderModel):
         self.config: TransformerConfig = config
         assert task.source_vocabulary is not None, "an encoder needs sources"
         num_sources, num_targets = len(task.source_vocabulary), len(task.target_vocabulary)
-        padding = task.target_vocabulary.pad
+        padding = self.padding_index = task.target_vocabulary.pad
         if config.share_all_embeddings and task.source_vocabulary.fingerprint != task.target_vocabulary.fingerprint:
             raise ConfigError(
                 "model.share_all_embeddings: the vocabularies of source and target differ "
@@ -87,14 +87,14 @@ class Transformer(EncoderDecoderModel):
     def features(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
         """(B, S), (B,), (B, T) -> (B, T, D)."""
         memory = self.encode(source_tokens, source_lengths)
-        layout = Layout.of(previous_tokens)
+        layout = Layout.of(previous_tokens, self.padding_index)
         x = self.decoder_input(previous_tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
         return layout.to_matrix(self._project(self.decoder(x, layout, memory)))
 
     def encode(self, source_tokens: Tensor, source_lengths: Tensor) -> Memory:
         """Read the sources (B, S) of lengths (B,)."""
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        layout = Layout.of(source_tokens)
+        layout = Layout.of(source_tokens, self.padding_index)
         x = self.encoder_input(source_tokens, table.weight, layout)  # (B, S) -> (R, M)
         bias = padding_bias(source_lengths, source_tokens.shape[1])
         return Memory(self.encoder(x, layout, bias), layout, bias)

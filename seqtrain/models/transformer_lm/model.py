@@ -30,7 +30,8 @@ class TransformerLM(DecoderModel):
     def __init__(self, config: TransformerLMConfig, task: Task) -> None:
         super().__init__(config, task)
         self.config: TransformerLMConfig = config
-        num_types, padding = len(task.target_vocabulary), task.target_vocabulary.pad
+        num_types = len(task.target_vocabulary)
+        padding = self.padding_index = task.target_vocabulary.pad
         self.target_embedding = embedding_table(num_types, config.input_dim, padding)
         self.output_projection: nn.Linear | None = None
         if not config.share_decoder_input_output_embed:
@@ -76,7 +77,7 @@ class TransformerLM(DecoderModel):
 
     def features(self, tokens: Tensor) -> Tensor:
         """(B, T) -> (B, T, D)."""
-        layout = Layout.of(tokens)
+        layout = Layout.of(tokens, self.padding_index)
         x = self.decoder_input(tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
         return layout.to_matrix(self._project(self.decoder(x, layout)))
 

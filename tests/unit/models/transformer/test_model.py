@@ -124,13 +124,14 @@ def test_memory_of_another_width() -> None:
 
 
 def test_a_training_batch_has_the_logits_of_an_evaluated_one() -> None:
-    """Training runs other kernels, on rows beyond the tokens: without dropout nothing else may differ."""
+    """Training runs other kernels, on the rows of tokens alone: without dropout nothing else may differ."""
     model = build(dropout=0.0)
     batch = collate([([4, 5, 2], [5, 2]), ([6, 2], [4, 4, 2])])
     trained = model.train().forward_batch(batch)
     with torch.no_grad():
         evaluated = model.eval().forward_batch(batch)
-    assert_close(trained, evaluated)
+    is_real = batch.targets != Vocabulary.pad
+    assert_close(trained[is_real], evaluated[is_real])
 
 
 def test_gradients_do_not_depend_on_padding() -> None:
