@@ -75,14 +75,14 @@ class ArmProcess:
         return self._process.stdout.readline().strip()
 
 
-def measure(arms: list[ArmProcess], num_rounds: int, num_updates: int) -> dict[str, list[float]]:
-    """The target tokens a second of each arm in each round."""
+def measure(arms: list[ArmProcess], *, num_warmup: int, num_rounds: int, num_updates: int) -> dict[str, list[float]]:
+    """The target tokens a second of each arm in each round, after updates that are not counted."""
     speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for arm in arms:
-        arm.run(0, num_updates)  # not counted: memory, caches
+        arm.run(0, num_warmup)
     for number in range(num_rounds):
         for arm in arms if number % 2 == 0 else reversed(arms):
-            speeds[arm.name].append(arm.run((number + 1) * num_updates, num_updates))
+            speeds[arm.name].append(arm.run(num_warmup + number * num_updates, num_updates))
     return speeds
 
 
@@ -113,6 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--updates", type=int, default=4, help="updates of each arm in a round")
+    parser.add_argument(
+        "--warmup", type=int, default=40, help="updates of each arm that are not counted; kernels are made in them"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time, for one thread on a busy machine"
@@ -120,7 +123,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["plain", "seqtrain_fp32", "seqtrain_bf16"])
     arguments = parser.parse_args()
     arms = [ArmProcess(name, arguments.threads, arguments.clock) for name in arguments.arms]
-    speeds = measure(arms, arguments.rounds, arguments.updates)
+    speeds = measure(arms, num_warmup=arguments.warmup, num_rounds=arguments.rounds, num_updates=arguments.updates)
     for arm in arms:
         arm.close()
     print(json.dumps({**machine(), "data": multi30k()[1], **vars(arguments)}))
