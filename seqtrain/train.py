@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqtrain.config.app import Command, Job, launch
 from seqtrain.config.root import TrainConfig
 from seqtrain.errors import PreemptedError, RunFolderError
+
+if TYPE_CHECKING:
+    from seqtrain.training.loop import Trainer
+    from seqtrain.training.run_folder import RunFolder
+    from seqtrain.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +38,7 @@ def run(config: TrainConfig, job: Job) -> float | None:
         if not folder.checkpoints.exists():
             mention_unfinished(folder.path, job.resolved, job.argv)
         folder.write_status("running")
-        from seqtrain.assemble import build_trainer  # torch, which the signal handlers had to precede
-
-        trainer = build_trainer(config, folder, stop)
+        trainer = _build(config, folder, stop)
         num_updates_before = trainer.state.num_updates
         with trainer.surroundings.display:
             reason = trainer.fit()
@@ -52,6 +56,18 @@ def run(config: TrainConfig, job: Job) -> float | None:
         else:
             logger.info("finished by %s at update %d, in %s", reason, state.num_updates, folder.path)
         return state.best_metric
+
+
+def _build(config: TrainConfig, folder: RunFolder, stop: StopRequest) -> Trainer:
+    """The trainer; a signal ends this at once, for text may be prepared here and there is nothing to save yet."""
+    try:
+        with stop.raising(f"before the first update: nothing is lost of the run in {folder.path}"):
+            from seqtrain.assemble import build_trainer  # torch, which the signal handlers had to precede
+
+            return build_trainer(config, folder, stop)
+    except PreemptedError:
+        folder.write_status("stopped", reason=stop.signal_name)
+        raise
 
 
 def _choose_folder(job: Job) -> Path:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+from seqtrain.errors import PreemptedError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SLURM warns with SIGUSR1 where it is told to
 
@@ -16,12 +20,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SLURM warns wi
 class StopRequest:
     """Remembers that a signal asked the run to stop; the loops ask for it between two batches.
 
-    The first signal only sets `signal_name`. A second one ends the process at once, as if there were no handler: what
-    is on the disk is whole at any moment.
+    The first signal only sets `signal_name`; where there is nothing to save it raises (see `raising`). A second one ends
+    the process at once, as if there were no handler: what is on the disk is whole at any moment.
     """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
+        self._raised_message: str | None = None
         self._previous: dict[signal.Signals, object] = {}
 
     def __bool__(self) -> bool:
@@ -41,8 +46,31 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned, it takes
 
+    @contextmanager
+    def raising(self, message: str) -> Iterator[None]:
+        """Let the first signal raise an error wherever the `with` block is: it may prepare data for hours.
+
+        Args:
+            message: What the signal's name stands before: "before the first update".
+
+        Raises:
+            PreemptedError: A signal asked for an end, in the block or before it.
+        """
+        self._raised_message = message
+        try:
+            if self:
+                self._raise()
+            yield
+        finally:
+            self._raised_message = None
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_name is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.signal_name = signal.Signals(number).name
+        if self._raised_message is not None:
+            self._raise()
+
+    def _raise(self) -> None:
+        raise PreemptedError(f"{self.signal_name} {self._raised_message}", remedy="the same command starts again")

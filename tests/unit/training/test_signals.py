@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from seqtrain.errors import PreemptedError
 from seqtrain.training.signals import STOP_SIGNALS, StopRequest
 
 
@@ -26,6 +27,32 @@ def test_the_former_handlers_come_back() -> None:
     with StopRequest():
         pass
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+
+
+def test_a_signal_raises_at_once_where_there_is_nothing_to_save() -> None:
+    with (
+        StopRequest() as stop,
+        pytest.raises(PreemptedError, match="SIGTERM before the first update"),
+        stop.raising("before the first update"),
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("not reached")
+    assert stop.signal_name == "SIGTERM"
+
+
+def test_a_signal_that_came_before_such_work_raises_at_its_beginning() -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(PreemptedError), stop.raising("before the first update"):
+            raise AssertionError("not reached")
+
+
+def test_a_signal_behind_such_work_is_remembered_again() -> None:
+    with StopRequest() as stop:
+        with stop.raising("before the first update"):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop
 
 
 def test_a_second_signal_ends_the_process() -> None:
