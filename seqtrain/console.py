@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -58,3 +61,29 @@ class UTCFormatter(logging.Formatter):
 def print_result(text: str) -> None:
     """Write one line of a command's result to stdout, as it is."""
     sys.stdout.write(text + "\n")
+
+
+def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> None:
+    """Write rows to stdout in columns: fitted to a terminal, and elsewhere one line a row, however long.
+
+    Args:
+        title: A line above them, after an empty one; none if it is empty.
+        rows: Of equally many cells; one row at least.
+        right: The columns, counted from 0, whose cells end together, as numbers should.
+    """
+    print(f"\n{title}" if title else "")
+    if sys.stdout.isatty():
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for number in range(len(rows[0])):
+            table.add_column(justify="right" if number in right else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print(f"  {'  '.join(cells)}".rstrip())

@@ -9,15 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from seqtrain.config import catalog, trial
 from seqtrain.config.app import command_errors
 from seqtrain.config.folders import active_folders
 from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import KINDS, suggest
+from seqtrain.console import print_table
 from seqtrain.errors import ConfigError
 
 
@@ -55,11 +52,11 @@ def show(arguments: Sequence[str]) -> None:
 def _show_all() -> None:
     for group in catalog.GROUPS:
         rows = [[option.name, option.doc, _shorten(option.place)] for option in catalog.options(group)]
-        _print_table(f"{group}=", rows)
+        print_table(f"{group}=", rows)
     sys.stdout.flush()
     broken = trial.errors_of(active_folders())
     if broken:
-        _print_table("Files that cannot be used", [[text] for text in broken])
+        print_table("Files that cannot be used", [[text] for text in broken])
 
 
 def _show_option(group: str, name: str) -> None:
@@ -74,21 +71,7 @@ def _show_option(group: str, name: str) -> None:
     entry, settings = catalog.settings(group, name)
     rows = [[one.name, one.type, f"{one.value} (preset)" if one.is_set else one.value, one.doc] for one in settings]
     title = "" if option.preset is None else f"The settings of {group}={entry.name}, of which it is a preset"
-    _print_table(title, [["key", "takes", "default", "meaning"], *rows])
-
-
-def _print_table(title: str, rows: list[list[str]]) -> None:
-    """Print columns: fitted to a terminal, and elsewhere one line a row, however long."""
-    print(f"\n{title}" if title else "")
-    if sys.stdout.isatty():
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for row in rows:
-            table.add_row(*map(Text, row))
-        Console().print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(title, [["key", "takes", "default", "meaning"], *rows])
 
 
 def _shorten(place: str) -> str:

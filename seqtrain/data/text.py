@@ -42,6 +42,7 @@ class TextFile:
 
     Attributes:
         path: The file.
+        start: The first line, counted from 0.
         unit: What the file is counted and cut in.
     """
 
@@ -56,7 +57,7 @@ class TextFile:
             stop: The line behind the last; None takes all that follow.
         """
         self.path = path
-        self._start = start
+        self.start = start
         self._stop = stop
 
     def part(self, start: int, stop: int) -> TextFile:
@@ -69,12 +70,12 @@ class TextFile:
         Raises:
             DataError: One is no UTF-8; file and line are named.
         """
-        return islice(read_lines(self.path), self._start, self._stop)
+        return islice(read_lines(self.path), self.start, self._stop)
 
     def __len__(self) -> int:
         """The number of lines."""
         stop = self.size if self._stop is None else min(self._stop, self.size)
-        return max(0, stop - self._start)
+        return max(0, stop - self.start)
 
     @property
     def size(self) -> int:
@@ -84,7 +85,7 @@ class TextFile:
     @property
     def fingerprint(self) -> str:
         """A digest of the lines."""
-        return digest(self._scan.sha256, self._start, len(self))
+        return digest(self._scan.sha256, self.start, len(self))
 
     @cached_property
     def _scan(self) -> _Scan:
@@ -103,6 +104,7 @@ class TextStream:
 
     Attributes:
         path: The file.
+        start: The first character, counted from 0.
         unit: What the file is counted and cut in.
     """
 
@@ -117,7 +119,7 @@ class TextStream:
             stop: The character behind the last; None takes all that follow.
         """
         self.path = path
-        self._start = start
+        self.start = start
         self._stop = stop
 
     def part(self, start: int, stop: int) -> TextStream:
@@ -132,7 +134,7 @@ class TextStream:
         """
         position = 0
         for line in read_lines(self.path, keep_ends=True):
-            begin = max(0, self._start - position)
+            begin = max(0, self.start - position)
             end = len(line) if self._stop is None else self._stop - position
             if end <= 0:
                 return
@@ -152,7 +154,7 @@ class TextStream:
     @property
     def fingerprint(self) -> str:
         """A digest of the characters."""
-        return digest(TextFile(self.path).fingerprint, self._start, self._stop)
+        return digest(TextFile(self.path).fingerprint, self.start, self._stop)
 
 
 def read_lines(path: Path, *, keep_ends: bool = False) -> Iterator[str]:

@@ -108,10 +108,15 @@ class TextTask(Task):
             raise DataError(f"task.data={self.config.data}: the folder is empty")
         return folder
 
+    @property
+    def is_data_bin(self) -> bool:
+        """Whether the data is token files rather than text."""
+        return is_data_bin(self.folder)
+
     def setup(self) -> None:
         """See `Task`."""
         self.layout = self.find_layout()
-        if is_data_bin(self.folder):
+        if self.is_data_bin:
             fallback = make_tokenizer(self._fallback_options(), ())
             self._take(load_codecs(self.folder, self.layout, fallback=fallback))
         else:
@@ -141,9 +146,26 @@ class TextTask(Task):
 
     def load_dataset(self, split: str) -> Dataset:
         """See `Task`."""
+        return self.make_dataset(self.load_tables(split))
+
+    def load_tables(self, split: str) -> list[TokenTable]:
+        """The token sequences of a split in each language, one a line.
+
+        Raises:
+            DataError: There is no such split, or it is malformed.
+        """
         assert self.codecs, "setup or load_assets comes first"
-        tables = self._data_bin_tables(split) if is_data_bin(self.folder) else self._text_tables(split)
-        return self.make_dataset(tables)
+        return self._data_bin_tables(split) if self.is_data_bin else self._text_tables(split)
+
+    def splits(self) -> list[str]:
+        """The splits that the data has, in all languages; train and valid come first."""
+        if self.is_data_bin:
+            names = [name for name in split_names(self.folder) if self._is_complete(name)]
+            if "valid" not in names and "train" in names and self.config.valid_fraction > 0:
+                names.append("valid")
+        else:
+            names = self.text_splits()
+        return sorted(names, key=lambda name: (name != "train", name != "valid", name))
 
     def decode(self, tokens: np.ndarray) -> str:
         """See `Task`."""
@@ -152,7 +174,7 @@ class TextTask(Task):
     def references(self, split: str) -> list[str] | None:
         """See `Task`. Of a data-bin folder, unknown symbols are written so that no hypothesis equals them."""
         codec = self.codecs[-1]
-        if is_data_bin(self.folder):
+        if self.is_data_bin:
             table = self._data_bin_tables(split)[-1]
             return [codec.decode(table[number], unknown="<<unk>>") for number in range(len(table))]
         return [codec.tokenizer.plain_text(line) for line in self.lines(split)[-1]]
@@ -261,6 +283,11 @@ class TextTask(Task):
         bounds = (0, stop) if split == "train" else (stop, len(tables[0]))
         return [table.part(*bounds) for table in tables]
 
+    def _is_complete(self, split: str) -> bool:
+        """Whether a split of the data-bin folder has files in each language."""
+        languages = self.layout.languages
+        return all(self.layout.find_tokens(self.folder, split, language) is not None for language in languages)
+
     def _open(self, folder: Path, split: str, number: int) -> TokenTable:
         prefix = self.layout.find_tokens(folder, split, self.layout.languages[number])
         if prefix is None:
@@ -300,7 +327,7 @@ class TextTask(Task):
         Raises:
             DataError: The text is missing or malformed.
         """
-        if is_data_bin(self.folder):
+        if self.is_data_bin:
             raise DataError(f"task.data={self.config.data}: is a data-bin folder already", remedy="give one of text")
         self.layout = self.find_layout()
         options = self._text_options()
