@@ -9,13 +9,20 @@ from seqtrain.config.root import PreprocessConfig
 
 
 def run(config: PreprocessConfig, _job: Job) -> None:
-    """Write vocabularies, tokenizer and indexed files of all splits."""
-    from seqtrain.assemble import build_task
+    """Write vocabularies, tokenizer and indexed files of all splits.
+
+    Raises:
+        PreemptedError: A signal asked for an end; nothing was written.
+    """
     from seqtrain.console import configure_logging
-    from seqtrain.tasks.preprocess import preprocess
+    from seqtrain.training.signals import StopRequest
 
     configure_logging()
-    preprocess(build_task(config.task), Path(config.output), config.num_workers)
+    with StopRequest() as stop, stop.raising(f"before {config.output} was whole: nothing of it was written"):
+        from seqtrain.assemble import build_task
+        from seqtrain.tasks.preprocess import preprocess
+
+        preprocess(build_task(config.task), Path(config.output), config.num_workers)
 
 
 def main() -> None:

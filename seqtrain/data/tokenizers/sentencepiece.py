@@ -6,12 +6,14 @@ import io
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from seqtrain.data.tokenizers.base import Tokenizer, TokenizerKind, TokenizerOptions
+from seqtrain.data.workers import call_in_process
 from seqtrain.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ def _train(lines: list[str], options: TokenizerOptions) -> bytes:
     if not any(line.strip() for line in lines):
         raise DataError("the training text is empty: sentencepiece has nothing to learn from")
     try:
-        return _train_once(lines, options, character_coverage=1.0)
+        return _train_in_process(lines, options, character_coverage=1.0)
     except RuntimeError as error:
         if (needed := _num_characters(error)) is None:
             raise
@@ -93,7 +95,7 @@ def _train(lines: list[str], options: TokenizerOptions) -> bytes:
             "%d sentencepieces have no room for all characters: rare ones become unknown", options.vocab_size
         )
     try:
-        return _train_once(lines, options, character_coverage=0.9995)
+        return _train_in_process(lines, options, character_coverage=0.9995)
     except RuntimeError as error:
         raise DataError(
             f"the training text has {_num_characters(error) or needed} frequent characters, "
@@ -108,7 +110,11 @@ def _num_characters(error: RuntimeError) -> int | None:
     return int(found[1]) if found else None
 
 
-def _train_once(lines: list[str], options: TokenizerOptions, *, character_coverage: float) -> bytes:
+def _train_in_process(lines: list[str], options: TokenizerOptions, *, character_coverage: float) -> bytes:
+    return call_in_process(partial(_train_once, options=options, character_coverage=character_coverage), lines)
+
+
+def _train_once(lines: list[str], options: TokenizerOptions, character_coverage: float) -> bytes:
     model = io.BytesIO()
     SentencePieceTrainer.Train(
         sentence_iterator=iter(lines),

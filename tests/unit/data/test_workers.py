@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import time
+from functools import partial
 
 import pytest
 
+from seqtrain.data.chunk import tokenize_chunk
 from seqtrain.data.tokenizers import Tokenizer, TokenizerKind, TokenizerOptions, make_tokenizer
 from seqtrain.data.tokenizers.subword_nmt import SubwordTokenizer
 from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
-from seqtrain.data.workers import Worker, tokenize_in_processes
+from seqtrain.data.workers import Worker, call_in_process, tokenize_in_processes
 
 TEXT = ["the cat sat on the mat", "the dog sat on the log"] * 20
 
@@ -35,14 +39,14 @@ def test_there_may_be_more_processes_than_work() -> None:
 
 
 def test_what_a_tokenizer_raises_comes_up_here() -> None:
-    with Worker(WhitespaceTokenizer()) as worker:
-        worker.send([None])  # type: ignore[list-item]
+    with Worker(partial(tokenize_chunk, tokenizer=WhitespaceTokenizer())) as worker:
+        worker.send([None])
         with pytest.raises(AttributeError, match="has no attribute 'split'"):
             worker.receive()
 
 
 def test_a_process_that_dies_is_an_error() -> None:
-    with Worker(WhitespaceTokenizer()) as worker:
+    with Worker(partial(tokenize_chunk, tokenizer=WhitespaceTokenizer())) as worker:
         worker.send(["a"])
         worker.receive()
         worker._process.send_signal(signal.SIGKILL)
@@ -51,6 +55,29 @@ def test_a_process_that_dies_is_an_error() -> None:
 
 
 def test_processes_are_gone_behind_the_block() -> None:
-    with Worker(WhitespaceTokenizer()) as worker:
+    with Worker(partial(tokenize_chunk, tokenizer=WhitespaceTokenizer())) as worker:
         assert worker._process.poll() is None
     assert worker._process.poll() == 0
+
+
+def test_a_process_in_the_middle_of_its_work_is_gone_when_something_is_raised() -> None:
+    worker = Worker(time.sleep)
+    worker.send(1000)
+    worker.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert worker._process.poll() == -signal.SIGKILL
+
+
+def test_a_process_leaves_signals_to_its_parent() -> None:
+    with Worker(math.fabs) as worker:
+        worker.send(-1)
+        assert worker.receive() == 1
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            worker._process.send_signal(number)
+        worker.send(-2)
+        assert worker.receive() == 2
+
+
+def test_a_call_in_another_process_gives_the_result_and_raises_what_is_raised() -> None:
+    assert call_in_process(math.sqrt, 9) == 3
+    with pytest.raises(ValueError, match="math domain error|expected a nonnegative input"):
+        call_in_process(math.sqrt, -9)
