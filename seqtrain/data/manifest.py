@@ -7,15 +7,15 @@ that flipped on a disk is found before a model learns from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from seqtrain.data.files import read_text
+from seqtrain.data.files import digest, read_text
 from seqtrain.errors import DataError
 from seqtrain.files import sha256, write_text_atomically
 
 NAME = "dataset.json"
-_FORMAT = 1
+_FORMAT = 2  # 1 had no digest of its own
 
 
 def write_manifest(folder: Path) -> None:
@@ -25,7 +25,13 @@ def write_manifest(folder: Path) -> None:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != NAME
     }
-    write_text_atomically(folder / NAME, json.dumps({"format": _FORMAT, "files": files}, indent=1) + "\n")
+    write_text_atomically(folder / NAME, _text(files))
+
+
+def _text(files: Mapping[str, object]) -> str:
+    """The one text of a list, with a digest of its own: any other that means the same was altered."""
+    listed = {"format": _FORMAT, "files": files}
+    return json.dumps({**listed, "digest": digest(json.dumps(listed))}, indent=1) + "\n"
 
 
 def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -65,11 +71,17 @@ def _read(folder: Path) -> dict[str, dict[str, object]]:
     path = folder / NAME
     if not path.is_file():
         return {}
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         files: dict[str, dict[str, object]] = content["files"]
-        if content["format"] != _FORMAT or not all({"size", "sha256"} <= entry.keys() for entry in files.values()):
-            raise DataError(f"{path}: of an unknown format")
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        if content["format"] != _FORMAT or not all({"size", "sha256"} == entry.keys() for entry in files.values()):
+            raise DataError(f"{path}: of an unknown format", remedy="make the folder again")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: malformed", remedy="make the folder again") from error
+    if text != _text(files):
+        raise DataError(f"{path}: was altered: its digest does not fit its content", remedy="make the folder again")
+    for name in files:
+        if Path(name).name != name:
+            raise DataError(f"{path}: names a file outside of its folder: {name!r}")
     return files

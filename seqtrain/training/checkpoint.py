@@ -96,14 +96,15 @@ def _write_files(folder: Path, content: CheckpointContent) -> None:
         path.chmod(0o666 & ~umask)  # safetensors writes files that only their owner may read
         sync_file(path)
         files[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
-    manifest = {"format": FORMAT, "files": files, "digest": _digest(files)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(_manifest_text(files), encoding="utf-8")
     sync_file(folder / MANIFEST)
     sync_folder(folder)
 
 
-def _digest(files: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def _manifest_text(files: Mapping[str, Any]) -> str:
+    """The one text of a manifest: any other that means the same was altered."""
+    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"format": FORMAT, "files": files, "digest": digest}, indent=1)
 
 
 class Checkpoint:
@@ -124,19 +125,24 @@ class Checkpoint:
                 f"{folder} is no checkpoint: it has no {MANIFEST}",
                 remedy="give a folder such as outputs/RUN/checkpoints/best",
             )
-        self._files = self._verified_manifest()
+        try:
+            self._files = self._verified_manifest()
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be read: {error}") from error
 
     def _verified_manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         manifest = _read_json(path)
         files = manifest.get("files") if isinstance(manifest, dict) else None
-        if not isinstance(files, dict) or manifest.get("digest") != _digest(files):
-            raise CheckpointError(f"{path} was altered: its digest does not fit its content")
+        if not isinstance(files, dict):
+            raise CheckpointError(f"{path} was altered: it lists no files")
         if manifest.get("format") != FORMAT:
             raise CheckpointError(
                 f"{path} is of format {manifest.get('format')}, and this version of seqtrain reads format {FORMAT}",
                 remedy="use the version of seqtrain that wrote it",
             )
+        if path.read_bytes() != _manifest_text(files).encode():
+            raise CheckpointError(f"{path} was altered: its digest does not fit its content")
         for name, entry in files.items():
             self._verify_file(name, entry)
         return files

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from seqtrain.data import manifest
 from seqtrain.data.manifest import checked_digests, listed_files, write_manifest
 from seqtrain.errors import DataError
 
@@ -62,3 +64,21 @@ def test_a_malformed_list_is_named(folder: Path, content: bytes) -> None:
     (folder / "dataset.json").write_bytes(content)
     with pytest.raises(DataError, match=r"dataset\.json"):
         checked_digests(folder, ["train.bin"])
+
+
+@pytest.mark.parametrize(
+    "alter", [str.strip, lambda text: text.replace("\n", ""), lambda text: text.replace(": 6", ": 7")]
+)
+def test_an_altered_list_is_found_even_where_it_means_the_same(folder: Path, alter: Callable[[str], str]) -> None:
+    path = folder / "dataset.json"
+    path.write_text(alter(path.read_text()))
+    with pytest.raises(DataError, match=r"dataset\.json: was altered"):
+        listed_files(folder)
+
+
+def test_a_list_that_names_a_file_elsewhere_is_refused(folder: Path) -> None:
+    inside = folder / "data"
+    inside.mkdir()
+    (inside / "dataset.json").write_text(manifest._text({"../train.bin": {"size": 6, "sha256": ""}}))
+    with pytest.raises(DataError, match=r"names a file outside of its folder: '\.\./train\.bin'"):
+        listed_files(inside)
