@@ -1,5 +1,6 @@
 """All that knows Hydra and OmegaConf; nothing outside this package does."""
 
+from seqtrain.config.key_classes import CHANGES_NOTHING, CHANGES_SPEED
 from seqtrain.config.registry import (
     register_criterion,
     register_lr_scheduler,
@@ -11,6 +12,8 @@ from seqtrain.config.registry import (
 from seqtrain.config.schema import II, MISSING, PluginConfig, Problem, Section
 
 __all__ = [
+    "CHANGES_NOTHING",
+    "CHANGES_SPEED",
     "II",
     "MISSING",
     "PluginConfig",

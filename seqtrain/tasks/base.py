@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqtrain.config import MISSING, PluginConfig
+from seqtrain.config import CHANGES_NOTHING, MISSING, PluginConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class TaskConfig(PluginConfig):
     """What every task can be told."""
 
-    data: str = MISSING
+    data: str = field(default=MISSING, metadata=CHANGES_NOTHING)
     """The folder of the data: raw text or a data-bin folder. demo:numbers is a corpus that seqtrain makes itself."""
 
 

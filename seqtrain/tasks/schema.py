@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from seqtrain.config import Problem
+from seqtrain.config import CHANGES_NOTHING, Problem
 from seqtrain.data.tokenizers.base import SentencePieceModel, TokenizerKind
 from seqtrain.tasks.base import TaskConfig
 
@@ -32,7 +32,7 @@ class TextTaskConfig(TaskConfig):
     for tokenizer=whitespace; "sentencepiece" for pieces that begin with U+2581."""
     valid_fraction: float = 0.01
     """Where there is no valid split, so much of the end of train becomes one; 0 takes nothing."""
-    cache: str | None = None
+    cache: str | None = field(default=None, metadata=CHANGES_NOTHING)
     """The folder for tokenized text (null: $SEQTRAIN_CACHE, else ~/.cache/seqtrain)."""
 
     def problems(self) -> Iterator[Problem]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from seqtrain.config import Problem, register_task
+from seqtrain.config import CHANGES_NOTHING, Problem, register_task
 from seqtrain.tasks.schema import TextTaskConfig
 
 BLEU_TOKENIZERS = ("13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab", "spm", "flores101", "flores200")
@@ -25,7 +25,7 @@ class TranslationConfig(TextTaskConfig):
     """Longer sources, in tokens, are left out and counted."""
     max_target_positions: int = 1024
     """Longer targets, in tokens, are left out and counted."""
-    bleu_tokenizer: str = "13a"
+    bleu_tokenizer: str = field(default="13a", metadata=CHANGES_NOTHING)
     """How sacrebleu tokenizes for BLEU: 13a; none for text that is tokenized already; zh, ja-mecab, char ..."""
 
     def problems(self) -> Iterator[Problem]:
