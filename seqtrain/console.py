@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -39,9 +40,31 @@ def configure_logging(log_file: Path | None = None) -> None:
     logger.propagate = False
     logger.addHandler(ConsoleHandler())
     if log_file is not None:
-        file_handler = logging.FileHandler(log_file, encoding="utf-8")
+        file_handler = LogFileHandler(log_file)
         file_handler.setFormatter(UTCFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.addHandler(file_handler)
+
+
+class LogFileHandler(logging.FileHandler):
+    """Appends to train.log; a full disk is said once, and ends nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say that the file cannot be written; logging itself would print a traceback for every line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            console.print(f"warning: {self.baseFilename} cannot be written: {error.strerror}", markup=False)
+
+    def close(self) -> None:
+        """Close the file; lines that found no room are lost, as was said."""
+        with suppress(OSError):
+            super().close()
 
 
 class UTCFormatter(logging.Formatter):

@@ -47,6 +47,12 @@ class RunFolderError(SeqtrainError):
     """A run folder cannot be used: another run holds it, or another config made it."""
 
 
+class DiskError(SeqtrainError):
+    """A disk is full, or cannot be written or read any more."""
+
+    exit_status = 1
+
+
 class TrainingError(SeqtrainError):
     """Training cannot go on: the numbers are no longer finite, or memory ran out."""
 

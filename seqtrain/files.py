@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from seqtrain.errors import DiskError
+
 _CHUNK = 1 << 20
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+@contextmanager
+def disk_errors(path: Path | None = None) -> Iterator[None]:
+    """Say so where the `with` block finds that a disk is full or fails.
+
+    Args:
+        path: What is written there; None takes the file that the system names, if it names one.
+
+    Raises:
+        DiskError: The system said that there is no room, or that the disk cannot be written or read.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise DiskError(
+            f"{path or error.filename or 'a file'} cannot be written or read: {error.strerror}",
+            remedy="make room on the disk and start the same command again; what was saved before is untouched",
+        ) from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:

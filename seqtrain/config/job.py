@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from seqtrain.config import modules, raw_values
+from seqtrain.config.arguments import CommandLine
 from seqtrain.config.check import raise_faults, read, to_yaml
 from seqtrain.config.command import PLUGIN_PROVIDER, Command, Job, JobFailedError
 from seqtrain.config.convert import Faults
@@ -24,6 +25,7 @@ from seqtrain.config.messages import composing
 from seqtrain.config.registry import KINDS
 from seqtrain.config.schema import Section
 from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
+from seqtrain.files import disk_errors
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,10 @@ class JobRunner:
         failure: What the job of a single run raised; kept aside, so that Hydra adds nothing to it.
     """
 
-    def __init__(self, command: Command, flags: frozenset[str], argv: list[str]) -> None:
+    def __init__(self, command: Command, line: CommandLine, argv: list[str]) -> None:
         self.command = command
-        self.flags = flags
+        self.flags = line.flags
+        self.allowed_changes = line.allowed_changes
         self.argv = argv
         self.failure: Exception | None = None
         self._checked: Section | None = None
@@ -117,7 +120,8 @@ class JobRunner:
             return None
         module, _, function = self.command.run.partition(":")
         run: Any = getattr(importlib.import_module(module), function)
-        result: float | None = run(checked, self._describe(config, checked, is_sweep=is_sweep))
+        with disk_errors():
+            result: float | None = run(checked, self._describe(config, checked, is_sweep=is_sweep))
         return result
 
     def _check(self, config: DictConfig) -> Section:
@@ -149,6 +153,7 @@ class JobRunner:
             argv=list(self.argv),
             plugin_folders=_plugin_folders(checked),
             flags=self.flags,
+            allowed_changes=self.allowed_changes,
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.criterions.base import LossOutput
-from seqtrain.files import write_text_atomically
+from seqtrain.files import disk_errors, write_text_atomically
 from seqtrain.training.state import TrainState
 
 NATS_PER_BIT = math.log(2)
@@ -91,11 +91,15 @@ class MetricsFile:
             write_text_atomically(self._path, "".join(kept))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row. Numbers that are no numbers become null, which JSON knows."""
+        """Write one row. Numbers that are no numbers become null, which JSON knows.
+
+        Raises:
+            DiskError: The disk is full. A resumed run writes the row again.
+        """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
-        with self._path.open("a", encoding="utf-8") as file:
+        with disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(clean, allow_nan=False) + "\n")
 
 
