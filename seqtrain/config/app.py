@@ -69,7 +69,7 @@ def _launch(command: Command, line: CommandLine) -> None:
         config_name = RERUN_CONFIG
         for folder in store_saved_run(command, line.rerun, line.hydra):
             print(f"seqtrain: imports the plug-ins that the run used, from {folder}", file=sys.stderr)
-    runner = JobRunner(command, line.flags, sys.argv[1:])
+    runner = JobRunner(command, line, sys.argv[1:])
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)
     def main(config: DictConfig) -> float | None:

@@ -30,12 +30,14 @@ class CommandLine:
     Attributes:
         flags: seqtrain's own flags, without their dashes: check, resume, rerun.
         rerun: The run folder of `--rerun`.
+        allowed_changes: The keys of `--allow-changes`, or patterns of them.
         hydra: What is for Hydra, its flags before the overrides (Hydra 1.3 refuses `a=1 -m b=2`).
     """
 
     flags: frozenset[str]
     rerun: Path | None
     hydra: list[str]
+    allowed_changes: frozenset[str] = frozenset()
 
     @property
     def is_completion(self) -> bool:
@@ -51,6 +53,7 @@ def parse_arguments(arguments: Sequence[str]) -> CommandLine:
     """
     flags: set[str] = set()
     rerun: Path | None = None
+    allowed: frozenset[str] = frozenset()
     hydra_flags: list[str] = []
     overrides: list[str] = []
     words = list(arguments)
@@ -64,6 +67,8 @@ def parse_arguments(arguments: Sequence[str]) -> CommandLine:
         elif flag == "--rerun":
             flags.add("rerun")
             rerun = Path(value if has_value else _next_value(flag, words))
+        elif flag == "--allow-changes":
+            allowed |= _keys(flag, value) if has_value else {"*"}
         elif flag in _WITH_VALUE:
             hydra_flags += [flag, _checked(flag, value if has_value else _next_value(flag, words))]
         elif flag in _WITH_OPTIONAL_VALUE:
@@ -72,9 +77,22 @@ def parse_arguments(arguments: Sequence[str]) -> CommandLine:
         elif word in (*_PLAIN, *_COMPLETION):
             hydra_flags.append(word)
         else:
-            known = [*_SEQTRAIN, "--rerun", *_PLAIN, *_COMPLETION, *_WITH_VALUE, *_WITH_OPTIONAL_VALUE]
+            known = [
+                *_SEQTRAIN,
+                "--rerun",
+                "--allow-changes",
+                *_PLAIN,
+                *_COMPLETION,
+                *_WITH_VALUE,
+                *_WITH_OPTIONAL_VALUE,
+            ]
             raise ConfigError(f"unknown flag {flag}", remedy=suggest(flag, known))
-    return CommandLine(frozenset(flags), rerun, hydra_flags + overrides)
+    if allowed == {"*"} and "resume" in flags:
+        raise ConfigError(
+            "--resume looks for a run of the same config, and --allow-changes would take any",
+            remedy="name the keys that may differ: --allow-changes=KEY,KEY",
+        )
+    return CommandLine(frozenset(flags), rerun, hydra_flags + overrides, allowed)
 
 
 def completion_line(line: str) -> str:
@@ -95,6 +113,13 @@ def _next_value(flag: str, words: list[str]) -> str:
     if not words or words[0].startswith("-"):
         raise ConfigError(f"{flag} needs a value")
     return words.pop(0)
+
+
+def _keys(flag: str, value: str) -> frozenset[str]:
+    keys = frozenset(filter(None, value.split(",")))
+    if not keys:
+        raise ConfigError(f"{flag} needs a value", remedy=f"write {flag}=KEY,KEY, or {flag} for all keys")
+    return keys
 
 
 def _checked(flag: str, value: str) -> str:

@@ -40,6 +40,7 @@ class Job:
         argv: The command line, without the program.
         plugin_folders: The user folders whose plug-ins the config uses.
         flags: seqtrain's own flags, without their dashes: resume, rerun.
+        allowed_changes: The keys that may differ from the config of the run that goes on, or patterns of them.
     """
 
     command: str
@@ -50,6 +51,7 @@ class Job:
     argv: list[str]
     plugin_folders: list[str] = field(default_factory=list)
     flags: frozenset[str] = frozenset()
+    allowed_changes: frozenset[str] = frozenset()
 
 
 class JobFailedError(RuntimeError):

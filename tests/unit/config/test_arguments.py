@@ -32,6 +32,20 @@ def test_flags_are_sorted_from_overrides(line: str, flags: set[str], rerun: str 
     assert parse_arguments(line.split()) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("a=1", set()),
+        ("--allow-changes a=1", {"*"}),
+        ("--allow-changes=optimizer.lr a=1", {"optimizer.lr"}),
+        ("--allow-changes=optimizer.lr,model.* --resume", {"optimizer.lr", "model.*"}),
+        ("--allow-changes=a --allow-changes=b", {"a", "b"}),
+    ],
+)
+def test_the_keys_that_may_change_are_named_or_are_all(line: str, allowed: set[str]) -> None:
+    assert parse_arguments(line.split()).allowed_changes == allowed
+
+
 def test_a_config_path_is_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_arguments(["-cp", "mine"]).hydra == ["-cp", str(tmp_path / "mine")]
@@ -45,6 +59,15 @@ def test_a_config_path_is_relative_to_the_working_directory(tmp_path: Path, monk
         ("--rerunn=x", "unknown flag --rerunn\ndid you mean --rerun or --run or --resume?"),
         ("--rerun -m", "--rerun needs a value"),
         ("--package", "--package needs a value"),
+        (
+            "--allow-changes=",
+            "--allow-changes needs a value\nwrite --allow-changes=KEY,KEY, or --allow-changes for all",
+        ),
+        (
+            "--resume --allow-changes",
+            "--resume looks for a run of the same config, and --allow-changes would take any\n"
+            "name the keys that may differ: --allow-changes=KEY,KEY",
+        ),
         ("--info everything", "--info takes all, config, defaults, defaults-tree, plugins, searchpath, "),
         ("word", "'word' is neither a flag nor an override\nwrite key=value, or group=option"),
     ],
