@@ -29,6 +29,7 @@ from seqtrain.testing.fakes import TinyTask
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision, resolve_dtype
+from seqtrain.training.reduction import LocalSum
 from seqtrain.training.runtime import prepare_process
 from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
 
@@ -63,6 +64,7 @@ class SeqtrainArm:
             precision=MixedPrecision(resolve_dtype(precision, cpu), cpu),
             device=cpu,
             optimizer=build_optimizer(AdamConfig(lr=LEARNING_RATE, betas=list(BETAS)), module),
+            reduction=LocalSum(module),
             processes=SingleProcess(),
         )
         self.sums = MetricSums()

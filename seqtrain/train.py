@@ -27,30 +27,38 @@ def run(config: TrainConfig, job: Job) -> float | None:
     Raises:
         PreemptedError: A signal asked for an end; the run is saved.
     """
+    from seqtrain.config.ranks import this_rank
+    from seqtrain.training.signals import StopRequest
+
+    with StopRequest() as stop:
+        return _lead(config, job, stop) if this_rank().is_first else _follow(config, stop)
+
+
+def _lead(config: TrainConfig, job: Job, stop: StopRequest) -> float | None:
+    """Train as the process that owns the run folder and the display."""
     from seqtrain.console import configure_logging
     from seqtrain.training.run_folder import RunConfig, RunFolder
-    from seqtrain.training.signals import StopRequest
     from seqtrain.training.unfinished import mention_unfinished
 
     written = RunConfig(job.hydra_files["config.yaml"], job.resolved, job.hydra_files)
-    with StopRequest() as stop, RunFolder(_choose_folder(job), written) as folder:
-        configure_logging(folder.log)
-        if not folder.checkpoints.exists():
-            mention_unfinished(folder.path, job.resolved, job.argv)
+    with RunFolder(_choose_folder(job, written), written, job.allowed_changes) as folder:
+        configure_logging(folder.paths.log)
+        if not folder.paths.checkpoints.exists():
+            mention_unfinished(folder.path, written, job.argv)
+        folder.log_changes()
         folder.write_status("running")
         trainer = _build(config, folder, stop)
         num_updates_before = trainer.state.num_updates
-        with trainer.surroundings.display:
+        with trainer.surroundings.outputs.display:
             reason = trainer.fit()
         state = trainer.state
         summary = {"update": state.num_updates, "reason": reason, "best": state.best_metric}
-        if stop:
+        if trainer.surroundings.stop:
             folder.write_status("stopped", **summary)
-            raise PreemptedError(
-                f"{reason} at update {state.num_updates}: the run is saved in {folder.path}",
-                remedy="the same command goes on from there",
-            )
-        folder.write_status("finished", **summary)
+        else:
+            folder.write_status("finished", **summary)
+        trainer.learner.processes.close()
+        _raise_if_stopped(trainer, reason, folder.path)
         if state.num_updates == num_updates_before:
             logger.info("the run in %s was finished already, by %s", folder.path, reason)
         else:
@@ -64,19 +72,42 @@ def _build(config: TrainConfig, folder: RunFolder, stop: StopRequest) -> Trainer
         with stop.raising(f"before the first update: nothing is lost of the run in {folder.path}"):
             from seqtrain.assemble import build_trainer  # torch, which the signal handlers had to precede
 
-            return build_trainer(config, folder, stop)
+            return build_trainer(config, folder.path, stop)
     except PreemptedError:
         folder.write_status("stopped", reason=stop.signal_name)
         raise
 
 
-def _choose_folder(job: Job) -> Path:
+def _follow(config: TrainConfig, stop: StopRequest) -> float | None:
+    """Train as one of the processes that the first one leads."""
+    from seqtrain.console import configure_logging
+
+    configure_logging()
+    with stop.raising("before the first update"):
+        from seqtrain.assemble import build_trainer
+
+        trainer = build_trainer(config, None, stop)
+    reason = trainer.fit()
+    trainer.learner.processes.close()
+    _raise_if_stopped(trainer, reason, trainer.saver.keeper.folder.parent)
+    return trainer.state.best_metric
+
+
+def _raise_if_stopped(trainer: Trainer, reason: str, folder: Path) -> None:
+    if trainer.surroundings.stop:
+        raise PreemptedError(
+            f"{reason} at update {trainer.state.num_updates}: the run is saved in {folder}",
+            remedy="the same command goes on from there",
+        )
+
+
+def _choose_folder(job: Job, config: RunConfig) -> Path:
     """The job's own folder, or with --resume that of the newest unfinished run of its config."""
     from seqtrain.training.unfinished import newest_unfinished
 
     if "resume" not in job.flags:
         return job.run_dir
-    found = newest_unfinished(job.run_dir, job.resolved)
+    found = newest_unfinished(job.run_dir, config, job.allowed_changes)
     if found is None:
         raise RunFolderError(
             f"--resume: there is no unfinished run of this config near {job.run_dir}",

@@ -8,17 +8,20 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from seqtrain.config import PluginConfig, registry
-from seqtrain.config.root import BatchingConfig, GenerationConfig, RuntimeConfig
+from seqtrain.config.ranks import Rank, this_rank
+from seqtrain.config.root import BatchingConfig, DistributedConfig, GenerationConfig, RuntimeConfig
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from seqtrain.criterions.base import Criterion
+    from seqtrain.data.dataset import Dataset
     from seqtrain.lr_schedulers.base import LRScheduler
     from seqtrain.models.base import Model
     from seqtrain.optimizers.base import OptimizerConfig
     from seqtrain.tasks.base import Task
+    from seqtrain.training.distributed import Processes
     from seqtrain.training.precision import MixedPrecision
     from seqtrain.training.step import LossFunction
 
@@ -69,20 +72,32 @@ def build_lr_scheduler(config: PluginConfig, optimizer: torch.optim.Optimizer) -
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which number format models run."""
+    """Where, in which number format and with whom models run."""
 
     device: torch.device
     precision: MixedPrecision
+    processes: Processes
 
 
-def prepare_runtime(config: RuntimeConfig) -> Runtime:
-    """Set the process up (threads, allocator, exactness) and choose device and number format."""
+def prepare_runtime(config: RuntimeConfig, distributed: DistributedConfig | None = None) -> Runtime:
+    """Set the process up (threads, allocator, exactness), choose device and number format, find the other processes.
+
+    Args:
+        config: The machine.
+        distributed: How to train with the processes that torchrun started; None works alone.
+    """
+    from seqtrain.training.distributed import SingleProcess, join_processes
     from seqtrain.training.precision import MixedPrecision, resolve_device, resolve_dtype
     from seqtrain.training.runtime import prepare_process
 
+    rank = this_rank() if distributed is not None else Rank()
     prepare_process(config.num_threads, config.deterministic)
-    device = resolve_device(config.device)
-    return Runtime(device, MixedPrecision(resolve_dtype(config.precision, device), device))
+    device = resolve_device(config.device, rank.local_rank)
+    return Runtime(
+        device,
+        MixedPrecision(resolve_dtype(config.precision, device), device),
+        SingleProcess() if distributed is None else join_processes(rank, distributed, device),
+    )
 
 
 def longest_positions(task: Task, model: Model) -> tuple[int, int]:
@@ -97,12 +112,13 @@ def build_decoder(
     generation: GenerationConfig,
     batching: BatchingConfig,
     *,
+    processes: Processes,
     must_stop: Callable[[], bool] = lambda: False,
 ) -> Callable[[str], list[str]]:
-    """A function that decodes a split with the model as it then is."""
-    from seqtrain.training.validation import StoppableDataset
+    """A function that decodes a split with the model as it then is, each process its share."""
+    from seqtrain.training.validation import decode_together
 
-    def decode(split: str) -> list[str]:
+    def decode_dataset(dataset: Dataset) -> list[str]:
         from seqtrain.generation.text import TextGenerator
 
         generator = TextGenerator(
@@ -113,7 +129,9 @@ def build_decoder(
             device=losses.device,
             autocast=losses.precision.autocast,
         )
-        dataset = StoppableDataset(losses.task.dataset(split), must_stop)
         return [hypotheses[0].text for hypotheses in generator.generate_dataset(dataset)]
+
+    def decode(split: str) -> list[str]:
+        return decode_together(decode_dataset, losses.task.dataset(split), processes, must_stop)
 
     return decode

@@ -116,9 +116,10 @@ def load_evaluator(
     losses = LossFunction(task=task, module=module, precision=machine.precision, device=machine.device)
     return Validator(
         losses=losses,
+        processes=machine.processes,
         batching=batching,
         max_positions=longest_positions(task, model),
-        decode=None if generation is None else build_decoder(losses, generation, batching),
+        decode=None if generation is None else build_decoder(losses, generation, batching, processes=machine.processes),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import seqtrain
 from seqtrain.assemble.components import (
     Runtime,
     build_criterion,
@@ -19,16 +21,22 @@ from seqtrain.assemble.components import (
     prepare_runtime,
 )
 from seqtrain.config.check import to_yaml
-from seqtrain.config.root import TrainConfig
-from seqtrain.errors import CheckpointError
+from seqtrain.config.root import Reduction, TrainConfig
+from seqtrain.errors import CheckpointError, ConfigError
 from seqtrain.files import write_text_atomically
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from seqtrain.tasks.base import Task
+    from seqtrain.training.checkpoint import Checkpoint
+    from seqtrain.training.distributed import Processes
     from seqtrain.training.keeper import CheckpointKeeper
-    from seqtrain.training.loop import RowWriter, Trainer
-    from seqtrain.training.run_folder import RunFolder
-    from seqtrain.training.signals import StopRequest
+    from seqtrain.training.loop import Trainer
+    from seqtrain.training.recorder import Outputs, RowWriter
+    from seqtrain.training.reduction import GradientReduction
+    from seqtrain.training.run_folder import RunPaths
+    from seqtrain.training.signals import SharedStop, StopRequest
     from seqtrain.training.step import Learner
     from seqtrain.training.validation import Validator
 
@@ -37,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
     """All that takes part in an update; the weights follow from training.seed alone."""
-    from seqtrain.training.distributed import SingleProcess
     from seqtrain.training.randomness import seed_everything
     from seqtrain.training.step import Learner, TrainableModule
 
@@ -49,74 +56,152 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
         module=module,
         optimizer=build_optimizer(config.optimizer, module),
         precision=runtime.precision,
-        processes=SingleProcess(),
+        reduction=_reduction(config, task, module, runtime.processes),
+        processes=runtime.processes,
         device=runtime.device,
     )
 
 
-def build_trainer(config: TrainConfig, folder: RunFolder, stop: StopRequest) -> Trainer:
+def _reduction(config: TrainConfig, task: Task, module: nn.Module, processes: Processes) -> GradientReduction:
+    from seqtrain.tasks.base import Task
+    from seqtrain.training.reduction import AfterBackward, DataParallel, ExactSum, LocalSum
+
+    if config.training.reduction is Reduction.exact:
+        return ExactSum(module, processes)
+    if processes.world_size == 1:
+        return LocalSum(module)
+    if type(task).train_step is not Task.train_step:
+        return AfterBackward(module)
+    return DataParallel(module, find_unused_parameters=config.distributed.find_unused_parameters)
+
+
+def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) -> Trainer:
     """The trainer of a run folder, at the point where the run was left, or at its beginning.
+
+    Args:
+        config: The whole config.
+        run_dir: The run folder, which is this process's own; the first process tells it to the others, who have None.
+        stop: Whether a signal asked this process for an end.
 
     Raises:
         DataError: The data is missing or malformed.
         CheckpointError: The run's checkpoints are damaged, or belong to another model or other data.
+        TrainingError: The processes of the run differ in what must be the same.
     """
     from seqtrain.training.loop import Surroundings, Trainer
     from seqtrain.training.metrics import MetricsFile
-    from seqtrain.training.progress import make_display
+    from seqtrain.training.run_folder import RunPaths
+    from seqtrain.training.saving import Saver
+    from seqtrain.training.signals import SharedStop
 
-    runtime = prepare_runtime(config.training)
+    runtime = prepare_runtime(config.training, config.distributed)
+    processes = runtime.processes
+    folder = RunPaths(Path(processes.from_first(str(run_dir))))
     task = build_task(config.task)
-    task.setup()
+    processes.first_then_others(lambda: _read_data(task))
     learner = build_learner(config, task, runtime)
+    _require_same(config, learner)
+    shared_stop = SharedStop(stop, processes)
     lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
-    metrics = MetricsFile(folder.metrics)
     trainer = Trainer(
         config,
-        learner,
-        lr_scheduler,
-        surroundings=Surroundings(
-            keeper=_keeper(config, folder),
-            writers=[metrics, *_tensorboard(config, folder)],
-            display=make_display(config.logging.progress, config.training.max_updates),
-            stop=stop,
-            validator=_validator(config, learner, stop),
-            config_yaml=to_yaml(config),
+        Saver(learner, lr_scheduler, _keeper(config, folder), to_yaml(config)),
+        Surroundings(
+            outputs=_outputs(config, folder, processes),
+            stop=shared_stop,
+            validator=_validator(config, learner, stop=stop, shared_stop=shared_stop),
         ),
         max_positions=longest_positions(task, learner.module.model),
     )
-    _describe(learner, folder)
+    if processes.is_first:
+        _describe(learner, folder)
     _restore(trainer, config)
-    metrics.rewind(trainer.state)
+    if processes.is_first:
+        for path in (folder.metrics, folder.batches):
+            MetricsFile(path).rewind(trainer.state)
     return trainer
 
 
-def _keeper(config: TrainConfig, folder: RunFolder) -> CheckpointKeeper:
+def _read_data(task: Task) -> None:
+    task.setup()
+    task.dataset("train")
+
+
+def _require_same(config: TrainConfig, learner: Learner) -> None:
+    """Compare the processes of a run, which else would wait for one another in vain or learn different things."""
+    from seqtrain.data.files import digest
+    from seqtrain.training.distributed import require_same
+
+    task, shapes = learner.task, [(name, *value.shape) for name, value in learner.module.named_parameters()]
+    require_same(
+        learner.processes,
+        {
+            "config": digest(to_yaml(config)),
+            "vocabulary": digest(
+                *(side and side.fingerprint for side in (task.source_vocabulary, task.target_vocabulary))
+            ),
+            "text in task.data": task.dataset("train").fingerprint,
+            "model": digest(str(shapes)),
+            "version of seqtrain": seqtrain.__version__,
+            "version of torch": version("torch"),
+            "number format": str(learner.precision.dtype),
+        },
+    )
+
+
+def _keeper(config: TrainConfig, folder: RunPaths) -> CheckpointKeeper:
     from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
 
     policy = KeepPolicy(config.checkpoint.keep_last, config.checkpoint.keep_best, config.validation.maximize)
     return CheckpointKeeper(folder.checkpoints, policy)
 
 
-def _validator(config: TrainConfig, learner: Learner, stop: StopRequest) -> Validator | None:
+def _validator(
+    config: TrainConfig, learner: Learner, *, stop: StopRequest, shared_stop: SharedStop
+) -> Validator | None:
     from seqtrain.training.validation import Validator
 
     if config.validation.interval_updates is None and config.validation.interval_epochs is None:
         return None
     decode = None
     if config.validation.generate:
-        decode = build_decoder(learner, config.generation, config.batching, must_stop=lambda: bool(stop))
+        decode = build_decoder(
+            learner,
+            config.generation,
+            config.batching,
+            processes=learner.processes,
+            must_stop=lambda: bool(stop),
+        )
+
+    def must_stop() -> bool:
+        shared_stop.agree()
+        return bool(shared_stop)
+
     return Validator(
         losses=learner,
+        processes=learner.processes,
         batching=config.batching,
         max_positions=longest_positions(learner.task, learner.module.model),
         decode=decode,
         num_examples_shown=config.validation.num_examples_shown,
-        must_stop=lambda: bool(stop),
+        must_stop=must_stop,
     )
 
 
-def _tensorboard(config: TrainConfig, folder: RunFolder) -> list[RowWriter]:
+def _outputs(config: TrainConfig, folder: RunPaths, processes: Processes) -> Outputs:
+    """Where measures go: files and screen are the first process's."""
+    from seqtrain.training.metrics import MetricsFile
+    from seqtrain.training.progress import Display, make_display
+    from seqtrain.training.recorder import Outputs
+
+    batch_writer = MetricsFile(folder.batches) if config.logging.batches else None
+    if not processes.is_first:
+        return Outputs([], Display(), batch_writer)
+    display = make_display(config.logging.progress, config.training.max_updates)
+    return Outputs([MetricsFile(folder.metrics), *_tensorboard(config, folder)], display, batch_writer)
+
+
+def _tensorboard(config: TrainConfig, folder: RunPaths) -> list[RowWriter]:
     if not config.logging.tensorboard:
         return []
     from seqtrain.training.tensorboard import TensorBoardWriter
@@ -124,7 +209,7 @@ def _tensorboard(config: TrainConfig, folder: RunFolder) -> list[RowWriter]:
     return [TensorBoardWriter(folder.path / "tensorboard")]
 
 
-def _describe(learner: Learner, folder: RunFolder) -> None:
+def _describe(learner: Learner, folder: RunPaths) -> None:
     """Log what is trained, and write environment.json; say so if a resumed run was begun elsewhere."""
     from seqtrain.training.environment import describe_environment, exactness_notes
 
@@ -151,21 +236,57 @@ def _restore(trainer: Trainer, config: TrainConfig) -> None:
     from seqtrain.training.checkpoint import Checkpoint
     from seqtrain.training.weights import load_named_tensors
 
-    fingerprint = trainer.learner.task.dataset("train").fingerprint
-    checkpoint = trainer.surroundings.keeper.newest_intact()
+    learner = trainer.learner
+    fingerprint = learner.task.dataset("train").fingerprint
+    checkpoint = _newest_checkpoint(trainer.saver.keeper, learner.processes)
     if checkpoint is not None:
         trainer.resume(checkpoint)
-        logger.info("resumed from %s", checkpoint.folder)
+        if learner.processes.is_first:
+            logger.info("resumed from %s", checkpoint.folder)
         if trainer.state.data_fingerprint != fingerprint:
             raise CheckpointError(
                 f"the training data of task.data={config.task.data} is not what the run in "
                 f"{checkpoint.folder.parents[1]} was trained on",
                 remedy="give the data of that run, or start in another folder: hydra.run.dir=FOLDER",
             )
+        _divide_update(trainer.state.micro_batches_per_update, config.training.update_freq, learner.processes)
         return
     trainer.state.data_fingerprint = fingerprint
-    trainer.state.micro_batches_per_update = config.training.update_freq * trainer.learner.processes.world_size
+    trainer.state.micro_batches_per_update = config.training.update_freq * learner.processes.world_size
     if config.checkpoint.finetune_from is not None:
         other = Checkpoint(Path(config.checkpoint.finetune_from))
-        load_named_tensors(trainer.learner.module.model, other.model, origin=str(other.folder))
+        load_named_tensors(learner.module.model, other.model, origin=str(other.folder))
         logger.info("started from the weights of %s", other.folder)
+
+
+def _newest_checkpoint(keeper: CheckpointKeeper, processes: Processes) -> Checkpoint | None:
+    """The checkpoint to resume from: the first process chooses, and the others read what it chose."""
+    from seqtrain.training.checkpoint import Checkpoint
+
+    chosen = keeper.newest_intact() if processes.is_first else None
+    path = processes.from_first(None if chosen is None else str(chosen.folder))
+    return chosen if path is None or processes.is_first else Checkpoint(Path(path))
+
+
+def _divide_update(micro_batches: int, update_freq: int, processes: Processes) -> None:
+    """Check that the run's micro-batches can be dealt to the processes, and say so if that changes update_freq.
+
+    Raises:
+        ConfigError: The number of processes does not divide them.
+    """
+    world_size = processes.world_size
+    if micro_batches % world_size:
+        divisors = ", ".join(str(number) for number in range(1, micro_batches + 1) if micro_batches % number == 0)
+        raise ConfigError(
+            f"an update of this run is made of {micro_batches} micro-batches: {world_size} processes cannot share them",
+            remedy=f"start it with another number of processes: {divisors}",
+        )
+    if micro_batches != update_freq * world_size and processes.is_first:
+        logger.warning(
+            "an update of this run is made of %d micro-batches: with %d process%s, training.update_freq is %d, not %d",
+            micro_batches,
+            world_size,
+            "" if world_size == 1 else "es",
+            micro_batches // world_size,
+            update_freq,
+        )

@@ -24,6 +24,8 @@ class Batch:
         num_tokens: N.
         source_tokens: (B, S) int64, or None for a language model.
         source_lengths: (B,) int64, the end symbol included, or None.
+        is_filler: Whether it counts for nothing: a process that has no share in the end of an epoch computes it because
+            the others wait for it.
     """
 
     ids: Tensor
@@ -33,6 +35,7 @@ class Batch:
     num_tokens: int
     source_tokens: Tensor | None = None
     source_lengths: Tensor | None = None
+    is_filler: bool = False
 
     def __len__(self) -> int:
         """The number of examples, B."""

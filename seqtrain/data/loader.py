@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from seqtrain.data.batch import Batch
@@ -18,7 +19,8 @@ T = TypeVar("T")
 class BatchIterator:
     """The updates of one epoch: each iteration yields this rank's micro-batches of one update.
 
-    The list of the epoch's last update may be shorter than `update_freq`, and empty for a rank that has no share in it.
+    The lists of the epoch's last update may be shorter than `update_freq`. They are equally long in all ranks: one that
+    has fewer micro-batches gets fillers (`Batch.is_filler`).
 
     Attributes:
         num_batches: The epoch's micro-batches, of all ranks.
@@ -64,7 +66,10 @@ class BatchIterator:
     def _make_updates(self) -> Iterator[list[Batch]]:
         rank, world_size = self._options.rank, self._options.world_size
         for update in self._deal():
-            yield [self._collate(indices) for indices in update[rank::world_size]]
+            batches = [self._collate(indices) for indices in update[rank::world_size]]
+            while len(batches) * world_size < len(update):
+                batches.append(replace(self._collate(update[0]), is_filler=True))
+            yield batches
 
     def _deal(self) -> Iterator[list[IntArray]]:
         """The batches of each update, of all ranks."""

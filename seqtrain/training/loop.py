@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from torch import nn
 
 from seqtrain.config.registry import suggest
 from seqtrain.config.root import TrainConfig
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
-from seqtrain.errors import ConfigError, TrainingError
-from seqtrain.lr_schedulers.base import LRScheduler
-from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
-from seqtrain.training.keeper import CheckpointKeeper
-from seqtrain.training.metrics import MetricSums, loss_measures
-from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
-from seqtrain.training.progress import Display
-from seqtrain.training.signals import StopRequest
+from seqtrain.errors import ConfigError
+from seqtrain.training.checkpoint import Checkpoint
+from seqtrain.training.recorder import Outputs, Recorder
+from seqtrain.training.saving import Saver, require_numbers
+from seqtrain.training.signals import SharedStop
 from seqtrain.training.state import TrainState
-from seqtrain.training.step import Learner, UpdateOptions, run_update
+from seqtrain.training.step import UpdateOptions, run_update
 from seqtrain.training.validation import ValidationInterruptedError, Validator
-from seqtrain.training.weights import load_named_tensors, named_tensors
 
 logger = logging.getLogger(__name__)
-
-
-class RowWriter(Protocol):
-    """Takes the rows of metrics: metrics.jsonl, TensorBoard, a display."""
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Take one row."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -44,48 +28,37 @@ class Surroundings:
     """What the trainer talks to.
 
     Attributes:
-        keeper: The run's checkpoints.
-        writers: What takes rows of metrics.
-        display: The screen.
+        outputs: Where measures go.
         stop: Whether a signal asked for an end.
         validator: Measures the validation split; None where the run does not validate.
-        config_yaml: The resolved config, for the checkpoints.
     """
 
-    keeper: CheckpointKeeper
-    writers: Sequence[RowWriter]
-    display: Display
-    stop: StopRequest
+    outputs: Outputs
+    stop: SharedStop
     validator: Validator | None
-    config_yaml: str
 
 
 class Trainer:
     """Trains until a limit is reached or a stop is asked for.
 
-    All that must survive a restart is in `state` and `sums`, the model, the optimizer, the schedule and the precision.
+    All that must survive a restart is in `state`, the sums of the recorder, and what the saver saves. Several processes
+    run the same trainer, each with its share of every update, and decide the same: what they decide by is agreed on.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        learner: Learner,
-        lr_scheduler: LRScheduler,
-        *,
-        surroundings: Surroundings,
-        max_positions: tuple[int, int],
+        self, config: TrainConfig, saver: Saver, surroundings: Surroundings, *, max_positions: tuple[int, int]
     ) -> None:
         self.config = config
-        self.learner = learner
-        self.lr_scheduler = lr_scheduler
+        self.saver = saver
+        self.learner = saver.learner
+        self.lr_scheduler = saver.lr_scheduler
         self.surroundings = surroundings
         self.max_positions = max_positions
         self.state = TrainState()
-        self.sums = MetricSums()
+        self.recorder = Recorder(self.learner.task, self.learner.processes, surroundings.outputs)
         self._metric: float | None = None  # of a validation at the present update
         self._last_save_update: int | None = None
-        self._last_save_time = time.monotonic()
-        self._clock = time.monotonic()
+        self._last_save_seconds = 0.0
 
     # The flow
 
@@ -101,7 +74,7 @@ class Trainer:
         self.learner.module.train()
         if self.state.num_updates == 0:
             self._set_lr(self.lr_scheduler.step_update(0))
-        self._clock = time.monotonic()
+        self.recorder.restart_clock()
         reason = self._settle()  # what an interrupted run had still to do
         while reason is None:
             reason = self._train_epoch()
@@ -114,8 +87,13 @@ class Trainer:
         iterator = self._batch_iterator()
         try:
             for batches in iterator:
+                self.recorder.write_batches(state, batches)
                 result = run_update(
-                    self.learner, batches, self.sums, options=options, first_batch=(state.epoch, state.next_batch)
+                    self.learner,
+                    batches,
+                    self.recorder.sums,
+                    options=options,
+                    first_batch=(state.epoch, state.next_batch),
                 )
                 state.num_updates += int(result.made)
                 state.num_tokens += result.num_tokens
@@ -124,9 +102,9 @@ class Trainer:
                 state.pending_epoch_end = state.next_batch >= iterator.num_batches
                 state.pending_validation = self._validation_is_due(made=result.made)
                 self._set_lr(self.lr_scheduler.step_update(state.num_updates))
-                self._count_time(is_training=True)
+                state.training_seconds += self.recorder.elapsed(is_training=True)
                 reason = self._settle()
-                self.surroundings.display.advance(state.num_updates)
+                self.recorder.advance(state.num_updates)
                 if reason is not None:
                     return reason
         finally:
@@ -139,17 +117,18 @@ class Trainer:
         A stop that comes in the middle of a validation leaves the rest to the resumed run, which begins with this.
         """
         state, stop = self.state, self.surroundings.stop
+        state.training_seconds = stop.agree(state.training_seconds)
         is_saved, pending = self._last_save_update == state.num_updates, state.pending
         self._metric, save_is_due = None, False
         if state.num_updates % self.config.logging.interval_updates == 0:
-            self._log_training()
+            self._write_updates()
         if state.pending_validation:
             save_is_due = self._validate()
         if state.pending_epoch_end and not stop:
             save_is_due |= self._end_epoch()
         reason = self._end_reason()
         if reason is not None and not stop:
-            self._log_training()
+            self._write_updates()
             if state.last_validation_update != state.num_updates and self.surroundings.validator is not None:
                 state.pending_validation = True
                 self._validate()
@@ -157,6 +136,7 @@ class Trainer:
         is_new = not is_saved or pending != state.pending
         if is_new and (stop or save_is_due or self._save_is_due()):
             self.save()
+        state.training_seconds += self.recorder.elapsed()
         return stop.signal_name or reason
 
     def _end_epoch(self) -> bool:
@@ -169,11 +149,11 @@ class Trainer:
 
     def _save_is_due(self) -> bool:
         """Whether an interval of updates or minutes has passed."""
-        config = self.config.checkpoint
-        minutes, since = config.save_interval_minutes, time.monotonic() - self._last_save_time
+        config, state = self.config.checkpoint, self.state
+        minutes, since = config.save_interval_minutes, state.training_seconds - self._last_save_seconds
         if minutes is not None and since >= 60 * minutes:
             return True
-        return _divides(config.save_interval_updates, self.state.num_updates)
+        return _divides(config.save_interval_updates, state.num_updates)
 
     def _end_reason(self) -> str | None:
         """Which limit is reached, or which signal came; None to go on."""
@@ -194,16 +174,16 @@ class Trainer:
     # Data
 
     def _batch_iterator(self) -> BatchIterator:
-        task, processes = self.learner.task, self.learner.processes
+        task, processes, state = self.learner.task, self.learner.processes, self.state
         options = IterationOptions(
             batching=self.config.batching,
             max_positions=self.max_positions,
             seed=self.config.training.seed,
-            epoch=self.state.epoch,
-            update_freq=self.config.training.update_freq,
+            epoch=state.epoch,
+            update_freq=state.micro_batches_per_update // processes.world_size,
             rank=processes.rank,
             world_size=processes.world_size,
-            first_batch=self.state.next_batch,
+            first_batch=state.next_batch,
             pin_memory=self.learner.device.type == "cuda",
         )
         iterator = task.get_batch_iterator(task.dataset("train"), options)
@@ -213,7 +193,7 @@ class Trainer:
                 f"no training example is left: {reasons or 'the split is empty'}",
                 remedy="raise batching.max_tokens, or the longest source and target that the task takes",
             )
-        if self.state.num_updates == 0:
+        if state.num_updates == 0:
             logger.info("train: %d examples, %d updates an epoch", iterator.num_examples, iterator.num_updates)
             for reason, count in iterator.filtered.items():
                 logger.warning("train: %d examples are left out: %s", count, reason)
@@ -226,45 +206,10 @@ class Trainer:
         for group in self.learner.optimizer.param_groups:
             group["lr"] = lr
 
-    def _count_time(self, *, is_training: bool = False) -> None:
-        """Add the time since the last call to the run's, and to the interval's that tokens_per_second is made of."""
-        now = time.monotonic()
-        self.state.training_seconds += now - self._clock
-        if is_training:
-            self.sums.add_number("seconds", now - self._clock)
-        self._clock = now
-
-    def _log_training(self) -> None:
+    def _write_updates(self) -> None:
         """Write the row of the updates since the last one."""
-        num_updates = self.sums.number("num_updates")
-        if num_updates == 0:
-            return
-        sums = self.sums.read()
-        self.sums = MetricSums()
-        measures = {
-            **loss_measures(sums),
-            **self.learner.task.measure_sums(sums),
-            "grad_norm": sums["grad_norm"] / num_updates,
-            "learning_rate": self.lr_scheduler.lr,
-            "tokens_per_second": sums["num_tokens"] / max(sums["seconds"], 1e-9),
-        }
-        self._write_row("train", measures)
-        self._require_numbers(sums)
-
-    def _require_numbers(self, sums: Mapping[str, float]) -> None:
-        bad = [name for name in ("loss", "grad_norm") if not math.isfinite(sums.get(name, 0.0))]
-        if bad:
-            raise TrainingError(
-                f"at update {self.state.num_updates} the {' and the '.join(bad)} is not a finite number any more; "
-                f"the last checkpoint is from before",
-                remedy="lower optimizer.lr, set training.clip_norm, or use training.precision=fp32",
-            )
-
-    def _write_row(self, split: str, measures: Mapping[str, float]) -> None:
-        row = {"split": split, "epoch": self.state.epoch, "update": self.state.num_updates, **measures}
-        for writer in self.surroundings.writers:
-            writer.append(row)
-        self.surroundings.display.show(row)
+        sums = self.recorder.write_updates(self.state, self.lr_scheduler.lr)
+        require_numbers(sums, self.state.num_updates)
 
     # Validation
 
@@ -290,7 +235,7 @@ class Trainer:
         state.pending_validation = False
         state.last_validation_update = state.num_updates
         state.last_valid_loss = measures["loss"] if math.isfinite(measures["loss"]) else None
-        self._write_row("valid", measures)
+        self.recorder.write_row("valid", state, measures)
         self._metric = self._choose_metric(measures)
         is_best = self._metric is not None and state.record_validation(
             self._metric, maximize=self.config.validation.maximize
@@ -315,30 +260,11 @@ class Trainer:
         Raises:
             TrainingError: The loss is not a number: what would be saved is of no use.
         """
-        self._count_time()
         state = self.state
-        state.interval_sums = self.sums.read()
-        self._require_numbers(state.interval_sums)
-        module = self.learner.module
-        tensors, plain = optimizer_state(self.learner.optimizer, module)
-        content = CheckpointContent(
-            model=named_tensors(module.model),
-            criterion=named_tensors(module.criterion) if isinstance(module.criterion, nn.Module) else {},
-            optimizer=tensors,
-            state={
-                "train": state.state_dict(),
-                "optimizer": plain,
-                "lr_scheduler": self.lr_scheduler.state_dict(),
-                "precision": self.learner.precision.state_dict(),
-                "metric": self._metric,
-            },
-            config=self.surroundings.config_yaml,
-            save_assets=self.learner.task.save_assets,
-        )
-        path = self.surroundings.keeper.save(content, state.num_updates)
-        logger.info("saved %s", path)
-        self._last_save_update, self._last_save_time = state.num_updates, time.monotonic()
-        self._count_time()
+        state.training_seconds += self.recorder.elapsed()
+        state.interval_sums = self.recorder.total()
+        self.saver.save(state, metric=self._metric)
+        self._last_save_update, self._last_save_seconds = state.num_updates, state.training_seconds
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a checkpoint was written.
@@ -346,19 +272,9 @@ class Trainer:
         Raises:
             CheckpointError: The checkpoint belongs to another model, or to other data.
         """
-        saved = checkpoint.state
-        learner = self.learner
-        load_named_tensors(learner.module.model, checkpoint.model, origin=str(checkpoint.folder))
-        if isinstance(learner.module.criterion, nn.Module):
-            load_named_tensors(learner.module.criterion, checkpoint.criterion, origin=str(checkpoint.folder))
-        load_optimizer_state(learner.optimizer, learner.module, tensors=checkpoint.optimizer, plain=saved["optimizer"])
-        self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
-        self.lr_scheduler.lr = learner.optimizer.param_groups[0]["lr"]
-        learner.precision.load_state_dict(saved["precision"])
-        self.state = TrainState.from_state_dict(saved["train"])
-        self.sums.restore(self.state.interval_sums, learner.device)
-        self._metric = saved["metric"]
-        self._last_save_update = self.state.num_updates
+        self.state, self._metric = self.saver.restore(checkpoint)
+        self.recorder.restore(self.state.interval_sums, self.learner.device)
+        self._last_save_update, self._last_save_seconds = self.state.num_updates, self.state.training_seconds
 
 
 def _divides(interval: int | None, number: int) -> bool:

@@ -14,11 +14,15 @@ from seqtrain.errors import ConfigError
 _DTYPES = {root.Precision.fp32: torch.float32, root.Precision.bf16: torch.bfloat16, root.Precision.fp16: torch.float16}
 
 
-def resolve_device(device: root.Device) -> torch.device:
+def resolve_device(device: root.Device, local_rank: int = 0) -> torch.device:
     """The device to use; auto takes CUDA where there is a GPU.
 
+    Args:
+        device: What the config says.
+        local_rank: The number of this process on its machine, and of its GPU.
+
     Raises:
-        ConfigError: CUDA was asked for and there is none.
+        ConfigError: CUDA was asked for and there is none, or there are fewer GPUs than processes.
     """
     if device is root.Device.cpu or (device is root.Device.auto and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -27,7 +31,13 @@ def resolve_device(device: root.Device) -> torch.device:
             f"device=cuda, but this torch ({torch.__version__}) finds no GPU",
             remedy="set the device to cpu, or install a CUDA build of torch",
         )
-    return torch.device("cuda", torch.cuda.current_device())
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}",
+            remedy="start one process for each GPU: torchrun --nproc-per-node=gpu, or set the device to cpu",
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

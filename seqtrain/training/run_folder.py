@@ -10,45 +10,31 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from seqtrain.config.check import from_yaml
+from seqtrain.config.differences import Difference, SavedConfig, describe, differences
+from seqtrain.config.versions import with_version
 from seqtrain.errors import PreemptedError, RunFolderError
 from seqtrain.files import write_text_atomically
+from seqtrain.training.changes import (
+    COMPOSED,
+    RESOLVED,
+    read_config,
+    record_changes,
+    require_known_keys,
+    require_same_results,
+)
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-RESOLVED = "config.resolved.yaml"
-COMPOSED = Path(".hydra") / "config.yaml"
-
-# What may differ when a run goes on: limits, intervals, paths, what is shown. None of them changes an update.
-FREE_KEYS = (
-    "training.max_updates",
-    "training.max_epochs",
-    "training.stop_time_hours",
-    "validation.patience",
-    "validation.interval_*",
-    "validation.metric",
-    "validation.maximize",
-    "validation.num_examples_shown",
-    "validation.generate",
-    "checkpoint.save_interval_*",
-    "checkpoint.keep_*",
-    "checkpoint.finetune_from",  # read by a run's first start alone
-    "batching.num_prefetch",
-    "logging.*",
-    "generation.*",
-    "task.data",
-    "task.cache",
-    "run_name",
-)
 
 
 @dataclass(frozen=True)
@@ -65,17 +51,57 @@ class RunConfig:
     resolved: str
     hydra_files: Mapping[str, str]
 
+    @property
+    def saved(self) -> SavedConfig:
+        """What will be read when the run goes on."""
+        return SavedConfig(from_yaml(self.resolved), from_yaml(self.composed))
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """What is where in a run folder."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def metrics(self) -> Path:
+        """The file of the measures."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def batches(self) -> Path:
+        """The file that tells which examples each update was made of."""
+        return self.path / "batches.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """The file of the log."""
+        return self.path / "train.log"
+
 
 class RunFolder:
     """A run's folder, held by this process until it ends.
+
+    Args:
+        path: The folder.
+        config: The config to train with.
+        allowed_changes: The keys, or patterns of them, that may differ from the run's own although they change results.
 
     Raises:
         RunFolderError: Another run holds the folder, or it has a run of another config. Nothing was touched.
     """
 
-    def __init__(self, path: Path, config: RunConfig) -> None:
+    def __init__(self, path: Path, config: RunConfig, allowed_changes: Collection[str] = ()) -> None:
         self.path = path
+        self.paths = RunPaths(path)
         self._config = config
+        self._allowed_changes = allowed_changes
+        self._changes: list[Difference] = []
         self._lock: TextIOWrapper | None = None
 
     def __enter__(self) -> RunFolder:
@@ -101,23 +127,9 @@ class RunFolder:
     ) -> None:
         """Say so if the run failed, and free the lock, which the kernel does as well if the process is killed."""
         if error is not None and not isinstance(error, PreemptedError):
-            self.write_status("failed", error=f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # a full disk may be the very error
+                self.write_status("failed", error=f"{type(error).__name__}: {error}")
         self._release()
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.path / CHECKPOINTS
-
-    @property
-    def metrics(self) -> Path:
-        """The file of the measures."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """The file of the log."""
-        return self.path / "train.log"
 
     def write_status(self, state: str, **details: Any) -> None:
         """Say how the run stands, for schedulers and people: running, finished, stopped, failed."""
@@ -129,34 +141,32 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
+    def log_changes(self) -> None:
+        """Say what is another value than before."""
+        if self._changes:
+            logger.info("the run goes on with another config:\n%s", describe(self._changes))
+        for change in self._changes:
+            if change.follows is not None:  # a schedule that reads max_updates
+                logger.warning(
+                    "%s follows another key: it was %s and is now %s", change.key, change.old_text, change.new_text
+                )
+
     def _compare(self) -> None:
-        old_path = self.path / RESOLVED
-        if not old_path.exists() or not self.checkpoints.exists():
-            return  # no run, or one that failed before it had anything to lose
-        old, new = flatten(from_yaml(old_path)), flatten(from_yaml(self._config.resolved))
-        old_composed = flatten(from_yaml(self.path / COMPOSED)) if (self.path / COMPOSED).exists() else {}
-        new_composed = flatten(from_yaml(self._config.composed))
-        refused = []
-        for key in sorted(set(old) | set(new)):
-            before, after = old.get(key), new.get(key)
-            if before == after or any(fnmatch(key, pattern) for pattern in FREE_KEYS):
-                continue
-            if key in old_composed and old_composed[key] == new_composed.get(key):
-                # The same interpolation of a key that may change: a schedule that reads max_updates.
-                logger.warning("%s follows another key: it was %s and is now %s", key, before, after)
-            else:
-                refused.append(f"  {key}: {before} -> {after}")
-        if refused:
-            raise RunFolderError(
-                f"{self.path} has a run of another config; these keys would change its results:\n" + "\n".join(refused),
-                remedy="start in another folder (hydra.run.dir=FOLDER or run_name=NAME), or give the same values",
-            )
+        require_known_keys(self._allowed_changes, self._config.saved)
+        if (self.path / RESOLVED).exists() and self.paths.checkpoints.exists():
+            # Else there is no run, or one that failed before it had anything to lose.
+            self._changes = differences(read_config(self.path), self._config.saved)
+            require_same_results(self.path, self._changes, self._allowed_changes)
 
     def _write(self) -> None:
+        if self._changes:
+            newest = max((path.name for path in self.paths.checkpoints.glob("update_*")), default="update_0")
+            record_changes(self.path, self._changes, num_updates=int(newest.removeprefix("update_")))
         (self.path / ".hydra").mkdir(exist_ok=True)
         for name, text in self._config.hydra_files.items():
-            write_text_atomically(self.path / ".hydra" / name, text)
-        write_text_atomically(self.path / RESOLVED, self._config.resolved)
+            is_config = name == COMPOSED.name
+            write_text_atomically(self.path / ".hydra" / name, with_version(text) if is_config else text)
+        write_text_atomically(self.path / RESOLVED, with_version(self._config.resolved))
 
 
 def _take_lock(folder: Path) -> TextIOWrapper:
@@ -175,14 +185,3 @@ def _take_lock(folder: Path) -> TextIOWrapper:
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every leaf of a config by its path: {"optimizer.lr": 0.001, ...}."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            leaves.update(flatten(value, f"{prefix}{key}."))
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves

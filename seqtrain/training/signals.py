@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from seqtrain.errors import PreemptedError
 
+if TYPE_CHECKING:
+    from seqtrain.training.distributed import Processes
+
+_ECHO_SECONDS = 1.0  # a terminal's Ctrl-C reaches a process twice: from the terminal, and through torchrun
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SLURM warns with SIGUSR1 where it is told to
 
 
 class StopRequest:
     """Remembers that a signal asked the run to stop; the loops ask for it between two batches.
 
-    The first signal only sets `signal_name`; where there is nothing to save it raises (see `raising`). A second one ends
-    the process at once, as if there were no handler: what is on the disk is whole at any moment.
+    The first signal only sets `signal_name`; where there is nothing to save, it raises (see `raising`). A second one
+    ends the process at once, as if there were no handler: what is on the disk is whole at any moment. One that follows
+    within a second does not count.
     """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
+        self._came_at = 0.0
         self._raised_message: str | None = None
         self._previous: dict[signal.Signals, object] = {}
 
@@ -66,11 +74,51 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_name is not None:
+            if time.monotonic() - self._came_at < _ECHO_SECONDS:
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.signal_name = signal.Signals(number).name
+        self.signal_name, self._came_at = signal.Signals(number).name, time.monotonic()
         if self._raised_message is not None:
             self._raise()
 
     def _raise(self) -> None:
         raise PreemptedError(f"{self.signal_name} {self._raised_message}", remedy="the same command starts again")
+
+
+class SharedStop:
+    """Whether any process of a run was asked to stop, as all of them know it.
+
+    A signal reaches the processes at different moments. What they do together they decide by this, which changes only
+    where all of them ask.
+    """
+
+    def __init__(self, stop: StopRequest, processes: Processes) -> None:
+        self.signal_name: str | None = None
+        self._stop = stop
+        self._processes = processes
+
+    def __bool__(self) -> bool:
+        """Whether a stop was agreed on."""
+        return self.signal_name is not None
+
+    def agree(self, seconds: float = 0.0) -> float:
+        """Ask all processes; each of them must.
+
+        Args:
+            seconds: A time that this process measured.
+
+        Returns:
+            The time that the first process measured.
+        """
+        is_first = self._processes.is_first
+        asked = STOP_SIGNALS.index(signal.Signals[self._name]) + 1 if self._stop else 0
+        number, seconds = self._processes.max([asked, seconds if is_first else 0.0])
+        if number and self.signal_name is None:
+            self.signal_name = STOP_SIGNALS[int(number) - 1].name
+        return seconds
+
+    @property
+    def _name(self) -> str:
+        assert self._stop.signal_name is not None
+        return self._stop.signal_name

@@ -12,10 +12,11 @@ from seqtrain.criterions.base import Criterion, LossOutput
 from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
 from seqtrain.tasks.base import Task
-from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.distributed import Processes
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
+from seqtrain.training.reduction import GradientReduction
 
 _NORM_EPSILON = 1e-6  # keeps the clipping factor finite, as in torch.nn.utils.clip_grad_norm_
 
@@ -65,20 +66,24 @@ class Learner(LossFunction):
 
     Attributes:
         optimizer: Makes the step.
+        reduction: Adds up the gradients of micro-batches and processes.
         processes: Who trains together.
     """
 
     optimizer: torch.optim.Optimizer
-    processes: SingleProcess
+    reduction: GradientReduction
+    processes: Processes
 
-    def scaled_loss(self, model: Model, batch: Batch) -> LossOutput:
-        """The criterion that a task's `train_step` is handed; its loss is scaled for float16."""
-        output = self.loss(model, batch)
-        return replace(
-            output,
-            loss_sum=self.precision.scale(output.loss_sum),
-            logs={"loss": output.loss_sum.detach(), **output.logs},
-        )
+    def training_loss(self, model: Model, batch: Batch) -> LossOutput:
+        """The criterion that a task's `train_step` is handed.
+
+        Its loss is scaled for float16. That of a filler is multiplied by zero: the pass is made for the other
+        processes' sake, which wait for its gradients.
+        """
+        with self.precision.autocast():
+            output: LossOutput = self.reduction.module(batch)
+        loss = output.loss_sum * 0.0 if batch.is_filler else self.precision.scale(output.loss_sum)
+        return replace(output, loss_sum=loss, logs={"loss": output.loss_sum.detach(), **output.logs})
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ class UpdateResult:
 
     Attributes:
         made: Whether the parameters changed; float16 skips an update that overflowed.
-        num_tokens: Target tokens of this rank, padding not counted.
-        num_sentences: Examples of this rank.
+        num_tokens: Target tokens, padding not counted, of all processes.
+        num_sentences: Examples, of all processes.
     """
 
     made: bool
@@ -117,7 +122,7 @@ def run_update(
     options: UpdateOptions,
     first_batch: tuple[int, int],
 ) -> UpdateResult:
-    """Make one update of this rank's micro-batches.
+    """Make one update of this process's micro-batches.
 
     Args:
         learner: What takes part.
@@ -127,19 +132,16 @@ def run_update(
         first_batch: Epoch and global number of the update's first micro-batch, from which random numbers derive.
     """
     learner.optimizer.zero_grad(set_to_none=True)
-    sample_size = _accumulate_gradients(learner, batches, sums, options=options, first_batch=first_batch)
-    sample_size = learner.processes.sum(sample_size)
+    counts = _accumulate_gradients(learner, batches, sums, options=options, first_batch=first_batch)
+    learner.reduction.finish()
+    sample_size, num_tokens, num_sentences = map(int, learner.processes.sum(counts))
     learner.precision.unscale(learner.optimizer)
     norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
     made = learner.precision.step(learner.optimizer)
-    if made:  # the norm of an update that overflowed is no number
+    if made and learner.processes.is_first:  # the same in all; the norm of an update that overflowed is no number
         sums.add("grad_norm", norm)
         sums.add_number("num_updates", 1)
-    return UpdateResult(
-        made=made,
-        num_tokens=sum(batch.num_tokens for batch in batches),
-        num_sentences=sum(len(batch) for batch in batches),
-    )
+    return UpdateResult(made=made, num_tokens=num_tokens, num_sentences=num_sentences)
 
 
 def _accumulate_gradients(
@@ -149,19 +151,24 @@ def _accumulate_gradients(
     *,
     options: UpdateOptions,
     first_batch: tuple[int, int],
-) -> int:
+) -> tuple[int, int, int]:
+    """Add up gradients and losses; this process's sample size, target tokens and examples."""
     epoch, number = first_batch
-    processes, sample_size = learner.processes, 0
+    rank, world_size = learner.processes.rank, learner.processes.world_size
+    sample_size = num_tokens = num_sentences = 0
     for index, batch in enumerate(batches):
-        shard = number + index * processes.world_size + processes.rank
-        seed_everything(options.seed, "train", epoch, shard)
-        with processes.accumulate(is_last=index == len(batches) - 1):
+        seed_everything(options.seed, "train", epoch, number + index * world_size + rank)
+        with learner.reduction.micro_batch(batch, is_last=index == len(batches) - 1):
             output = learner.task.train_step(
-                batch.to(learner.device), learner.module.model, learner.scaled_loss, learner.optimizer
+                batch.to(learner.device), learner.module.model, learner.training_loss, learner.optimizer
             )
+        if batch.is_filler:
+            continue
         sample_size += output.sample_size
+        num_tokens += batch.num_tokens
+        num_sentences += len(batch)
         sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
-    return sample_size
+    return sample_size, num_tokens, num_sentences
 
 
 def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from seqtrain.config.root import BatchingConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import Dataset, IterationOptions
+from seqtrain.training.distributed import Processes, sum_by_name
 from seqtrain.training.metrics import MetricSums, loss_measures
 from seqtrain.training.step import LossFunction
 
@@ -29,14 +30,16 @@ class Validator:
 
     Attributes:
         losses: The model, the criterion and how they run.
+        processes: Who validates together, each its share.
         batching: The limits of a batch.
         max_positions: The longest source and target.
         decode: Writes a split's hypotheses, in its order; None measures losses alone.
         num_examples_shown: Decoded examples to log.
-        must_stop: Asked between two batches.
+        must_stop: Asked between two batches, by all processes at the same one.
     """
 
     losses: LossFunction
+    processes: Processes
     batching: BatchingConfig
     max_positions: tuple[int, int]
     decode: Callable[[str], list[str]] | None
@@ -72,6 +75,8 @@ class Validator:
             batching=self.batching,
             max_positions=self.max_positions,
             shuffle=False,
+            rank=self.processes.rank,
+            world_size=self.processes.world_size,
             pin_memory=self.losses.device.type == "cuda",
         )
         iterator = task.get_batch_iterator(task.dataset(split), options)
@@ -82,12 +87,13 @@ class Validator:
                     if self.must_stop():
                         raise ValidationInterruptedError
                     output = task.valid_step(batch.to(self.losses.device), self.losses.module.model, self.losses.loss)
-                    sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
+                    if not batch.is_filler:
+                        sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
         finally:
             iterator.close()
         for reason, count in iterator.filtered.items():
             logger.warning("%s: %d examples are left out: %s", split, count, reason)
-        return sums.read()
+        return sum_by_name(self.processes, sums.read())
 
     def _show(self, hypotheses: Sequence[str], references: Sequence[str]) -> None:
         for hypothesis, reference in list(zip(hypotheses, references, strict=True))[: self.num_examples_shown]:
@@ -95,16 +101,17 @@ class Validator:
 
 
 @dataclass(frozen=True)
-class StoppableDataset:
-    """A dataset that interrupts whoever reads it once a stop is asked for."""
+class ShareOfDataset:
+    """One process's share of a dataset: every so many-th example. A stop that is asked for interrupts reading it."""
 
     dataset: Dataset
+    processes: Processes
     must_stop: Callable[[], bool]
 
     @property
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """See `Dataset`."""
-        return self.dataset.lengths
+        return self.dataset.lengths[self.processes.rank :: self.processes.world_size]
 
     @property
     def fingerprint(self) -> str:
@@ -113,7 +120,7 @@ class StoppableDataset:
 
     def __len__(self) -> int:
         """The number of examples."""
-        return len(self.dataset)
+        return len(self.lengths)
 
     def collate(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
         """Gather a batch.
@@ -123,4 +130,31 @@ class StoppableDataset:
         """
         if self.must_stop():
             raise ValidationInterruptedError
-        return self.dataset.collate(indices)
+        return self.dataset.collate(indices * self.processes.world_size + self.processes.rank)
+
+
+def decode_together(
+    decode: Callable[[Dataset], list[str]], dataset: Dataset, processes: Processes, must_stop: Callable[[], bool]
+) -> list[str]:
+    """Decode a dataset, each process its share.
+
+    Args:
+        decode: The best hypothesis of each example of a dataset, in its order.
+        dataset: The whole.
+        processes: Who decodes.
+        must_stop: Asked between two batches; not by all processes at the same one.
+
+    Returns:
+        The hypotheses of the whole dataset, in its order, in every process.
+
+    Raises:
+        ValidationInterruptedError: A stop was asked for in one of them.
+    """
+    try:
+        mine: list[str] | None = decode(ShareOfDataset(dataset, processes, must_stop))
+    except ValidationInterruptedError:
+        mine = None
+    shares = processes.gather(mine)
+    if None in shares:
+        raise ValidationInterruptedError
+    return [shares[number % len(shares)][number // len(shares)] for number in range(len(dataset))]

@@ -14,6 +14,7 @@ from seqtrain.testing.fakes import TinyTask
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.metrics import MetricSums, loss_measures
 from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.reduction import LocalSum
 from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
 from tests.golden.fairseq_weights import fairseq_views, renamed
 from tests.golden.training_cases import TrainingCase
@@ -41,11 +42,13 @@ def run(name: str) -> Run:
     model, criterion = case.model(), case.criterion()
     optimizer = case.optimizer(model)
     schedule = case.schedule(optimizer)
+    module = TrainableModule(model, criterion)
     learner = Learner(
         task=TinyTask(),
-        module=TrainableModule(model, criterion),
+        module=module,
         optimizer=optimizer,
         precision=MixedPrecision(torch.float32, torch.device("cpu")),
+        reduction=LocalSum(module),
         processes=SingleProcess(),
         device=torch.device("cpu"),
     )

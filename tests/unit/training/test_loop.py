@@ -27,7 +27,10 @@ from seqtrain.training.metrics import MetricsFile
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.progress import Display
 from seqtrain.training.randomness import seed_everything
-from seqtrain.training.signals import StopRequest
+from seqtrain.training.recorder import Outputs
+from seqtrain.training.reduction import LocalSum
+from seqtrain.training.saving import Saver
+from seqtrain.training.signals import SharedStop, StopRequest
 from seqtrain.training.step import Learner, TrainableModule
 from seqtrain.training.validation import Validator
 from seqtrain.training.weights import named_tensors
@@ -76,33 +79,27 @@ class Run:
             module=module,
             optimizer=optimizer,
             precision=MixedPrecision(torch.float32, CPU),
+            reduction=LocalSum(module),
             processes=SingleProcess(),
             device=CPU,
         )
+        shared_stop = SharedStop(self.stop, learner.processes)
         metrics = MetricsFile(self.folder / "metrics.jsonl")
         limits = (100, 100)
         validator = Validator(
             losses=learner,
+            processes=learner.processes,
             batching=self.config.batching,
             max_positions=limits,
             decode=None,
-            must_stop=lambda: bool(self.stop),
+            must_stop=lambda: shared_stop.agree() is None or bool(shared_stop),
         )
         checkpoint = self.config.checkpoint
         keeper = CheckpointKeeper(self.folder, KeepPolicy(checkpoint.keep_last, checkpoint.keep_best, maximize=False))
-        surroundings = Surroundings(
-            keeper=keeper,
-            writers=[metrics],
-            display=Display(),
-            stop=self.stop,
-            validator=validator,
-            config_yaml="",
-        )
         trainer = Trainer(
             self.config,
-            learner,
-            InverseSqrt(InverseSqrtConfig(warmup_updates=4), optimizer),
-            surroundings=surroundings,
+            Saver(learner, InverseSqrt(InverseSqrtConfig(warmup_updates=4), optimizer), keeper, config_yaml=""),
+            Surroundings(outputs=Outputs([metrics], Display()), stop=shared_stop, validator=validator),
             max_positions=limits,
         )
         trainer.state.micro_batches_per_update = self.config.training.update_freq

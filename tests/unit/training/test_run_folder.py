@@ -46,7 +46,7 @@ def test_the_folder_is_free_after_the_run(tmp_path: Path) -> None:
 
 def test_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     with RunFolder(tmp_path, config()) as folder:
-        folder.checkpoints.mkdir()
+        folder.paths.checkpoints.mkdir()
     before = content(tmp_path)
     other = config(RESOLVED.replace("seed: 1", "seed: 2"), COMPOSED.replace("seed: 1", "seed: 2"))
     with pytest.raises(RunFolderError, match=r"training\.seed: 1 -> 2"), RunFolder(tmp_path, other):
@@ -63,7 +63,7 @@ def test_a_run_that_has_saved_nothing_may_be_started_with_another_config(tmp_pat
 
 def test_a_limit_may_change_and_what_follows_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with RunFolder(tmp_path, config()) as folder:
-        folder.checkpoints.mkdir()
+        folder.paths.checkpoints.mkdir()
     longer = config(RESOLVED.replace("10", "20"), COMPOSED.replace("10", "20"))
     with RunFolder(tmp_path, longer):
         pass

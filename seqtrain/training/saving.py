@@ -1,0 +1,109 @@
+"""A learner to a checkpoint and back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from seqtrain.errors import TrainingError
+from seqtrain.lr_schedulers.base import LRScheduler
+from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
+from seqtrain.training.keeper import CheckpointKeeper
+from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
+from seqtrain.training.state import TrainState
+from seqtrain.training.step import Learner
+from seqtrain.training.weights import load_named_tensors, named_tensors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Writes and reads the checkpoints of a run.
+
+    Attributes:
+        learner: Whose model, optimizer and precision are saved.
+        lr_scheduler: Its schedule.
+        keeper: The folder of the checkpoints.
+        config_yaml: The resolved config.
+    """
+
+    learner: Learner
+    lr_scheduler: LRScheduler
+    keeper: CheckpointKeeper
+    config_yaml: str
+
+    def save(self, state: TrainState, *, metric: float | None) -> None:
+        """Write a checkpoint of this moment; only the first process writes.
+
+        Args:
+            state: Where the run stands.
+            metric: The validation metric of this moment, where there is one.
+
+        Raises:
+            TrainingError: The loss is not a number: what would be saved is of no use.
+            CheckpointError: It could not be written.
+        """
+        require_numbers(state.interval_sums, state.num_updates)
+        if not self.learner.processes.is_first:
+            return
+        path = self.keeper.save(self._content(state, metric), state.num_updates)
+        logger.info("saved %s", path)
+
+    def _content(self, state: TrainState, metric: float | None) -> CheckpointContent:
+        module = self.learner.module
+        tensors, plain = optimizer_state(self.learner.optimizer, module)
+        return CheckpointContent(
+            model=named_tensors(module.model),
+            criterion=named_tensors(module.criterion) if isinstance(module.criterion, nn.Module) else {},
+            optimizer=tensors,
+            state={
+                "train": state.state_dict(),
+                "optimizer": plain,
+                "lr_scheduler": self.lr_scheduler.state_dict(),
+                "precision": self.learner.precision.state_dict(),
+                "metric": metric,
+            },
+            config=self.config_yaml,
+            save_assets=self.learner.task.save_assets,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> tuple[TrainState, float | None]:
+        """Put everything back to where a checkpoint was written.
+
+        Returns:
+            Where the run stood, and its validation metric of that moment.
+
+        Raises:
+            CheckpointError: The checkpoint belongs to another model.
+        """
+        saved: dict[str, Any] = checkpoint.state
+        learner = self.learner
+        load_named_tensors(learner.module.model, checkpoint.model, origin=str(checkpoint.folder))
+        if isinstance(learner.module.criterion, nn.Module):
+            load_named_tensors(learner.module.criterion, checkpoint.criterion, origin=str(checkpoint.folder))
+        load_optimizer_state(learner.optimizer, learner.module, tensors=checkpoint.optimizer, plain=saved["optimizer"])
+        self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
+        self.lr_scheduler.lr = learner.optimizer.param_groups[0]["lr"]
+        learner.precision.load_state_dict(saved["precision"])
+        return TrainState.from_state_dict(saved["train"]), saved["metric"]
+
+
+def require_numbers(sums: Mapping[str, float], num_updates: int) -> None:
+    """Refuse to go on with a model that is spoilt.
+
+    Raises:
+        TrainingError: The loss or the gradient norm is not finite.
+    """
+    bad = [name for name in ("loss", "grad_norm") if not math.isfinite(sums.get(name, 0.0))]
+    if bad:
+        raise TrainingError(
+            f"at update {num_updates} the {' and the '.join(bad)} is not a finite number any more; "
+            f"the last checkpoint is from before",
+            remedy="lower optimizer.lr, set training.clip_norm, or use training.precision=fp32",
+        )
