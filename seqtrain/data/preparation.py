@@ -19,7 +19,7 @@ from seqtrain.data.indexed import IndexedWriter, open_indexed
 from seqtrain.data.progress import track_lines
 from seqtrain.data.text import Lines
 from seqtrain.data.tokenizers import Tokenizer, TokenizerKind, TokenizerOptions, make_tokenizer
-from seqtrain.data.tokens import IntArray
+from seqtrain.data.tokens import blocks
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.errors import DataError
 
@@ -138,22 +138,12 @@ class _Draft:
         table = codec.vocabulary.text_indices(self.symbols)
         draft = open_indexed(self.prefix, vocabulary_size=_PROVISIONAL_SIZE)
         with IndexedWriter(prefix, vocabulary_size=len(codec.vocabulary)) as writer:
-            for start, stop in _blocks(draft.offsets):
+            for start, stop in blocks(draft.offsets, _BLOCK_TOKENS):
                 tokens = draft.tokens[draft.offsets[start] : draft.offsets[stop]]
                 lengths = np.diff(draft.offsets[start : stop + 1])
                 writer.write(*number_lines(tokens, lengths, table, append_eos=codec.append_eos))
         for suffix in (".bin", ".idx"):
             self.prefix.with_name(self.prefix.name + suffix).unlink()
-
-
-def _blocks(offsets: IntArray) -> Iterator[tuple[int, int]]:
-    """Ranges of sequences that together have some millions of tokens, or one sequence if it has more."""
-    start = 0
-    while start < len(offsets) - 1:
-        stop = int(np.searchsorted(offsets, offsets[start] + _BLOCK_TOKENS, side="right")) - 1
-        stop = max(stop, start + 1)
-        yield start, stop
-        start = stop
 
 
 def _make_tokenizers(train: Sequence[Lines], options: CodecOptions) -> list[Tokenizer]:

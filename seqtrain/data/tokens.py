@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+
+
+def blocks(offsets: IntArray, num_tokens: int) -> Iterator[tuple[int, int]]:
+    """Ranges of sequences that together have at most so many tokens, or one sequence if it has more.
+
+    Args:
+        offsets: (N + 1,) where each of N sequences begins, and the end of the last.
+        num_tokens: Of a range.
+    """
+    start = 0
+    while start < len(offsets) - 1:
+        stop = int(np.searchsorted(offsets, offsets[start] + num_tokens, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield start, stop
+        start = stop
 
 
 class TokenTable:
