@@ -23,6 +23,7 @@ from seqtrain.config.root import (
     InteractiveConfig,
     PreprocessConfig,
     TrainConfig,
+    VerifyDataConfig,
 )
 from seqtrain.config.schema import Section
 from tests.config.conftest import TRAIN
@@ -33,6 +34,7 @@ ROOTS: dict[str, type[Section]] = {
     "generate": GenerateConfig,
     "interactive": InteractiveConfig,
     "evaluate": EvaluateConfig,
+    "verify_data": VerifyDataConfig,
 }
 EXPERIMENTS = sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml"))
 

@@ -1,0 +1,1 @@
+"""What `python -m seqtrain.verify` looks at: resumed runs, checkpoints, data."""
