@@ -12,7 +12,7 @@ from seqtrain.errors import PreemptedError, RunFolderError
 
 if TYPE_CHECKING:
     from seqtrain.training.loop import Trainer
-    from seqtrain.training.run_folder import RunFolder
+    from seqtrain.training.run_folder import RunConfig, RunFolder
     from seqtrain.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)

@@ -55,7 +55,17 @@ class Difference:
 
     def __str__(self) -> str:
         """The key, the old value, the new one."""
-        return f"{self.key}: {_text(self.old)} -> {_text(self.new)}"
+        return f"{self.key}: {self.old_text} -> {self.new_text}"
+
+    @property
+    def old_text(self) -> str:
+        """The old value as YAML writes it."""
+        return _text(self.old)
+
+    @property
+    def new_text(self) -> str:
+        """The new value as YAML writes it."""
+        return _text(self.new)
 
     def is_refused(self, allowed: Collection[str]) -> bool:
         """Whether it changes the result, and is neither allowed by name or pattern nor the effect of another key."""
@@ -110,28 +120,33 @@ def _referred_key(value: Any) -> str | None:
 def _with_defaults(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """The old config with the keys that were added since, at their defaults."""
     filled = dict(old)
-    for name, defaults in _defaults(new).items():
-        part = old.get(name, {})
-        is_same = name not in KINDS or (isinstance(part, Mapping) and part.get("_name") == new[name].get("_name"))
-        if is_same and name in new and isinstance(defaults, Mapping) and isinstance(part, Mapping):
-            filled[name] = {**{key: value for key, value in defaults.items() if key in new[name]}, **part}
-        elif name in new and name not in old and name not in KINDS:
-            filled[name] = defaults
+    for field in dataclasses.fields(TrainConfig):
+        name, part = field.name, new.get(field.name)
+        if not isinstance(part, Mapping):
+            if name in new and name not in KINDS:
+                filled.setdefault(name, to_container(default_of(field)))
+        elif name not in KINDS or _is_same_plugin(old.get(name), part):
+            defaults = _defaults(field, part)
+            added = {key: defaults[key] for key in part.keys() & defaults.keys()}
+            filled[name] = {**added, **old.get(name, {})}
     if not any(_referred_key(value) for value in flatten(filled).values()):
         return filled
     resolved: Any = OmegaConf.to_container(OmegaConf.create(filled), resolve=True)
     return {str(key): value for key, value in resolved.items()}
 
 
-def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of the sections, of single keys, and of the plug-ins that a config names."""
-    defaults = {field.name: to_container(default_of(field)) for field in dataclasses.fields(TrainConfig)}
-    for kind in KINDS:
-        part = config.get(kind)
-        entry = registry.find(kind, str(part.get("_name"))) if isinstance(part, Mapping) else None
-        values = {} if entry is None else {one.name: default_of(one) for one in dataclasses.fields(entry.schema)}
-        defaults[kind] = {name: to_container(value) for name, value in values.items() if value != MISSING}
-    return defaults
+def _is_same_plugin(old: Any, new: Mapping[str, Any]) -> bool:
+    return isinstance(old, Mapping) and old.get("_name") == new.get("_name")
+
+
+def _defaults(field: dataclasses.Field[Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a section, or of the plug-in that part of a config names."""
+    if field.name not in KINDS:
+        defaults: dict[str, Any] = to_container(default_of(field))
+        return defaults
+    entry = registry.find(field.name, str(part.get("_name")))
+    values = {} if entry is None else {one.name: default_of(one) for one in dataclasses.fields(entry.schema)}
+    return {name: to_container(value) for name, value in values.items() if value != MISSING}
 
 
 def _text(value: Any) -> str:
