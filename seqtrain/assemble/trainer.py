@@ -22,6 +22,7 @@ from seqtrain.assemble.components import (
 )
 from seqtrain.config.check import to_yaml
 from seqtrain.config.root import Reduction, TrainConfig
+from seqtrain.config.versions import with_version
 from seqtrain.errors import CheckpointError, ConfigError
 from seqtrain.files import write_text_atomically
 
@@ -105,7 +106,7 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
     lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
     trainer = Trainer(
         config,
-        Saver(learner, lr_scheduler, _keeper(config, folder), to_yaml(config)),
+        Saver(learner, lr_scheduler, _keeper(config, folder), with_version(to_yaml(config))),
         Surroundings(
             outputs=_outputs(config, folder, processes),
             stop=shared_stop,

@@ -16,6 +16,7 @@ from seqtrain.config.folders import PluginFolders, activate, default_folders, na
 from seqtrain.config.messages import composing
 from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import KINDS, registry
+from seqtrain.config.versions import saved_config
 from seqtrain.errors import ConfigError
 
 RERUN_CONFIG = "saved_run"
@@ -70,7 +71,7 @@ def _read_saved(run_dir: Path) -> dict[str, Any]:
     file = run_dir / ".hydra" / "config.yaml"
     if not file.is_file():
         raise ConfigError(f"--rerun: {run_dir} is no run folder: it has no .hydra/config.yaml")
-    saved = from_yaml(file)
+    saved = saved_config(file)
     for key in ("hydra", "defaults"):
         if key in saved:
             raise ConfigError(

@@ -20,8 +20,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
+from seqtrain.config.versions import VERSION_KEY, up_to_date
 from seqtrain.errors import CheckpointError
 from seqtrain.files import sha256, sync_file, sync_folder
+from seqtrain.training.state import STATE_MIGRATIONS
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -86,7 +88,8 @@ def _write_files(folder: Path, content: CheckpointContent) -> None:
     for name, tensors in ((MODEL, content.model), (CRITERION, content.criterion), (OPTIMIZER, content.optimizer)):
         if tensors or name != CRITERION:
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
-    (folder / STATE).write_text(json.dumps(content.state, indent=1, allow_nan=False), encoding="utf-8")
+    state = {VERSION_KEY: len(STATE_MIGRATIONS), **content.state}
+    (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False), encoding="utf-8")
     (folder / CONFIG).write_text(content.config, encoding="utf-8")
     content.save_assets(folder)
     umask = os.umask(0)
@@ -177,9 +180,13 @@ class Checkpoint:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The counters and settings of the run at that moment."""
-        state: dict[str, Any] = _read_json(self.folder / STATE)
-        return state
+        """The counters and settings of the run at that moment, as this version has them.
+
+        Raises:
+            CheckpointError: A newer version wrote them.
+        """
+        path = self.folder / STATE
+        return up_to_date(_read_json(path), STATE_MIGRATIONS, label=str(path), error=CheckpointError)
 
     @property
     def config(self) -> str:

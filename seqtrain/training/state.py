@@ -4,9 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from seqtrain.config.versions import Migration
 from seqtrain.errors import CheckpointError
+
+STATE_MIGRATIONS = (Migration("training states carry a version", dict),)
+"""From each version of a checkpoint's state.json to the next.
+
+A counter that is added with a default which is right for older runs needs no new version; one that is renamed, removed
+or counts something else does.
+"""
+
+_ALWAYS_SAVED = frozenset(
+    {
+        "num_updates",
+        "epoch",
+        "next_batch",
+        "num_tokens",
+        "num_sentences",
+        "training_seconds",
+        "pending_validation",
+        "pending_epoch_end",
+        "best_metric",
+        "best_update",
+        "num_validations_since_best",
+        "last_valid_loss",
+        "last_validation_update",
+        "interval_sums",
+        "data_fingerprint",
+        "micro_batches_per_update",
+    }
+)
+"""The counters of version 0: a state without one of them is none."""
 
 
 @dataclass(kw_only=True)
@@ -73,17 +103,19 @@ class TrainState:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> TrainState:
-        """The counters that `state_dict` gave.
+    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+        """The counters that `state_dict` gave; those that were added since have their defaults.
 
         Raises:
-            CheckpointError: They are those of another version of seqtrain.
+            CheckpointError: A counter is missing that every version has saved, or there is one that this version does
+                not know.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        if set(state) != known:
-            different = ", ".join(sorted(set(state) ^ known))
+        different = (_ALWAYS_SAVED - set(state)) | (set(state) - known)
+        if different:
             raise CheckpointError(
-                f"the checkpoint's training state has other counters than this version of seqtrain: {different}",
-                remedy="start from its weights alone: checkpoint.finetune_from=FOLDER",
+                "the checkpoint's training state has other counters than this version of seqtrain: "
+                + ", ".join(sorted(different)),
+                remedy="use the version that wrote it, or start from its weights: checkpoint.finetune_from=FOLDER",
             )
         return cls(**state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,33 @@ def test_the_counters_survive_json() -> None:
     assert TrainState.from_state_dict(json.loads(json.dumps(state.state_dict()))) == state
 
 
-def test_counters_of_another_version_are_refused_by_name() -> None:
-    saved = {**TrainState().state_dict(), "num_restarts": 1}
-    with pytest.raises(CheckpointError, match="num_restarts"):
+@dataclass(kw_only=True)
+class LaterState(TrainState):
+    """The counters of a later version."""
+
+    num_skipped: int = 0
+
+
+def test_a_counter_that_was_added_since_has_its_default() -> None:
+    state = LaterState.from_state_dict(TrainState(num_updates=3).state_dict())
+    assert (state.num_updates, state.num_skipped) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("saved", "name"),
+    [
+        ({**TrainState().state_dict(), "num_restarts": 1}, "num_restarts"),
+        ({key: value for key, value in TrainState().state_dict().items() if key != "next_batch"}, "next_batch"),
+    ],
+    ids=["unknown", "missing"],
+)
+def test_other_counters_are_refused_by_name(saved: dict[str, Any], name: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
         TrainState.from_state_dict(saved)
+    assert str(caught.value) == (
+        f"the checkpoint's training state has other counters than this version of seqtrain: {name}\n"
+        "use the version that wrote it, or start from its weights: checkpoint.finetune_from=FOLDER"
+    )
 
 
 @pytest.mark.parametrize(
