@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from seqtrain.criterions.base import LossOutput
-from seqtrain.files import disk_errors, write_text_atomically
-from seqtrain.training.state import TrainState
 
 NATS_PER_BIT = math.log(2)
 
@@ -69,49 +64,3 @@ def loss_measures(sums: Mapping[str, float]) -> dict[str, float]:
     if "nll_loss" in sums:
         measures["nll_loss"] = sums["nll_loss"] / max(1.0, sums["num_tokens"]) / NATS_PER_BIT
     return measures
-
-
-class MetricsFile:
-    """metrics.jsonl: one JSON object a line, appended to.
-
-    A restarted run continues from its checkpoint, so rows of later updates are taken out first: the file then holds
-    every row once, as if the run had never been interrupted.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def rewind(self, state: TrainState) -> None:
-        """Take out the rows that a run will write again, and a last line that was cut off."""
-        if not self._path.exists():
-            return
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _is_settled(line, state)]
-        if len(kept) < len(lines):
-            write_text_atomically(self._path, "".join(kept))
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row. Numbers that are no numbers become null, which JSON knows.
-
-        Raises:
-            DiskError: The disk is full. A resumed run writes the row again.
-        """
-        clean = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
-        }
-        with disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean, allow_nan=False) + "\n")
-
-
-def _is_settled(line: str, state: TrainState) -> bool:
-    """Whether a row was written before the state was saved."""
-    try:
-        row = json.loads(line)
-        split, update = row["split"], int(row["update"])
-    except (KeyError, TypeError, ValueError):
-        return False
-    if update < state.num_updates:
-        return True
-    if split == "train":
-        return update == state.num_updates and not state.interval_sums
-    return bool(update == state.last_validation_update)
