@@ -234,6 +234,7 @@ def _describe(learner: Learner, folder: RunPaths) -> None:
 
 def _restore(trainer: Trainer, config: TrainConfig) -> None:
     """Go on from the run's newest intact checkpoint, else start from other weights where the config names some."""
+    from seqtrain.assemble.changed import resume_with_changes
     from seqtrain.training.checkpoint import Checkpoint
     from seqtrain.training.weights import load_named_tensors
 
@@ -241,7 +242,7 @@ def _restore(trainer: Trainer, config: TrainConfig) -> None:
     fingerprint = learner.task.dataset("train").fingerprint
     checkpoint = _newest_checkpoint(trainer.saver.keeper, learner.processes)
     if checkpoint is not None:
-        trainer.resume(checkpoint)
+        resume_with_changes(trainer, checkpoint, config)
         if learner.processes.is_first:
             logger.info("resumed from %s", checkpoint.folder)
         if trainer.state.data_fingerprint != fingerprint:

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from seqtrain.config.check import from_yaml
 from seqtrain.config.differences import Difference, SavedConfig, describe, differences, flatten
 from seqtrain.config.registry import suggest
 from seqtrain.config.versions import saved_config
@@ -79,15 +80,15 @@ def record_changes(folder: Path, changes: Sequence[Difference], num_updates: int
         os.fsync(file.fileno())
 
 
-def changes_of_checkpoint(checkpoint: str, config: str) -> list[Difference]:
-    """What the config of a run changes of the one that its checkpoint was written with.
+def changes_since(checkpoint: str, config: str) -> list[Difference]:
+    """How a config differs from that of a checkpoint.
 
     Args:
-        checkpoint: The checkpoint's YAML.
-        config: The run's, as it is to be saved.
+        checkpoint: The checkpoint's config.yaml.
+        config: The config of now, as YAML.
     """
     label = "the checkpoint's config.yaml"
-    return differences(SavedConfig(saved_config(checkpoint, label)), SavedConfig(saved_config(config)))
+    return differences(SavedConfig(saved_config(checkpoint, label)), SavedConfig(from_yaml(config)))
 
 
 def changes_batches(change: Difference) -> bool:
