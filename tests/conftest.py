@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+pytest_plugins = ["tests.faults.plugin"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--device cuda` runs the tests marked gpu too."""
