@@ -17,13 +17,13 @@ from typing import Any
 
 import safetensors
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
 from torch import Tensor
 
 from seqtrain.config.versions import VERSION_KEY, up_to_date
 from seqtrain.errors import CheckpointError
 from seqtrain.files import sha256, sync_file, sync_folder
 from seqtrain.training.state import STATE_MIGRATIONS
+from seqtrain.training.tensor_file import write_tensors
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -43,7 +43,7 @@ class CheckpointContent:
         optimizer: The optimizer's tensors, by "parameter name/state key".
         state: Everything else that must survive, as JSON values.
         config: The run's resolved config, as YAML.
-        save_assets: Writes the task's vocabularies and tokenizer into the folder.
+        save_assets: Writes the task's vocabularies and tokenizer into the folder, perhaps from another thread.
     """
 
     model: Mapping[str, Tensor]
@@ -76,7 +76,7 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
         temporary.rename(folder)
         sync_folder(folder.parent)
         shutil.rmtree(replaced, ignore_errors=True)
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
             f"{folder}: the checkpoint could not be written: {error}",
@@ -85,20 +85,20 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
 
 
 def _write_files(folder: Path, content: CheckpointContent) -> None:
+    digests = {}
     for name, tensors in ((MODEL, content.model), (CRITERION, content.criterion), (OPTIMIZER, content.optimizer)):
         if tensors or name != CRITERION:
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
+            digests[name] = write_tensors(folder / name, tensors)
     state = {VERSION_KEY: len(STATE_MIGRATIONS), **content.state}
     (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False), encoding="utf-8")
     (folder / CONFIG).write_text(content.config, encoding="utf-8")
     content.save_assets(folder)
-    umask = os.umask(0)
-    os.umask(umask)
     files = {}
     for path in sorted(folder.iterdir()):
-        path.chmod(0o666 & ~umask)  # safetensors writes files that only their owner may read
-        sync_file(path)
-        files[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
+        if path.name not in digests:
+            sync_file(path)
+            digests[path.name] = sha256(path)
+        files[path.name] = {"size": path.stat().st_size, "sha256": digests[path.name]}
     (folder / MANIFEST).write_text(_manifest_text(files), encoding="utf-8")
     sync_file(folder / MANIFEST)
     sync_folder(folder)

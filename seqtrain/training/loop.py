@@ -70,7 +70,13 @@ class Trainer:
 
         Raises:
             TrainingError: The loss is no longer a number.
+            CheckpointError: A checkpoint could not be written.
         """
+        with self.saver.writer:
+            return self._train()
+
+    def _train(self) -> str:
+        """Make epochs until there is a reason to end."""
         self.learner.module.train()
         if self.state.num_updates == 0:
             self._set_lr(self.lr_scheduler.step_update(0))
@@ -117,6 +123,7 @@ class Trainer:
         A stop that comes in the middle of a validation leaves the rest to the resumed run, which begins with this.
         """
         state, stop = self.state, self.surroundings.stop
+        self.saver.writer.check()
         state.training_seconds = stop.agree(state.training_seconds)
         is_saved, pending = self._last_save_update == state.num_updates, state.pending
         self._metric, save_is_due = None, False
@@ -261,10 +268,10 @@ class Trainer:
             TrainingError: The loss is not a number: what would be saved is of no use.
         """
         state = self.state
-        state.training_seconds += self.recorder.elapsed()
+        self._last_save_update, self._last_save_seconds = state.num_updates, state.training_seconds
+        state.training_seconds += self.recorder.elapsed()  # not yet agreed on, and must not decide when to save next
         state.interval_sums = self.recorder.total()
         self.saver.save(state, metric=self._metric)
-        self._last_save_update, self._last_save_seconds = state.num_updates, state.training_seconds
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a checkpoint was written.

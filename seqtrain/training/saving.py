@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from seqtrain.errors import TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
+from seqtrain.training.background import CheckpointWriter
 from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
 from seqtrain.training.keeper import CheckpointKeeper
 from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
@@ -31,12 +32,14 @@ class Saver:
         lr_scheduler: Its schedule.
         keeper: The folder of the checkpoints.
         config_yaml: The resolved config.
+        writer: Writes while training waits, or in the background.
     """
 
     learner: Learner
     lr_scheduler: LRScheduler
     keeper: CheckpointKeeper
     config_yaml: str
+    writer: CheckpointWriter = field(default_factory=CheckpointWriter)
 
     def save(self, state: TrainState, *, metric: float | None) -> None:
         """Write a checkpoint of this moment; only the first process writes.
@@ -47,13 +50,17 @@ class Saver:
 
         Raises:
             TrainingError: The loss is not a number: what would be saved is of no use.
-            CheckpointError: It could not be written.
+            CheckpointError: It could not be written, or the one before could not where that is done in the background.
         """
         require_numbers(state.interval_sums, state.num_updates)
         if not self.learner.processes.is_first:
             return
-        path = self.keeper.save(self._content(state, metric), state.num_updates)
-        logger.info("saved %s", path)
+        num_updates = state.num_updates
+
+        def write(content: CheckpointContent) -> None:
+            logger.info("saved %s", self.keeper.save(content, num_updates))
+
+        self.writer.write(self._content(state, metric), write)
 
     def _content(self, state: TrainState, metric: float | None) -> CheckpointContent:
         module = self.learner.module
