@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from seqtrain.training.distributed import Processes
 
 _ECHO_SECONDS = 1.0  # a terminal's Ctrl-C reaches a process twice: from the terminal, and through torchrun
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SLURM warns with SIGUSR1 where it is told to
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # of SLURM, where it is told to send them; submitit takes the second
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_WARNINGS)
 
 
 class StopRequest:
     """Remembers that a signal asked the run to stop; the loops ask for it between two batches.
 
-    The first signal only sets `signal_name`; where there is nothing to save, it raises (see `raising`). A second one
-    ends the process at once, as if there were no handler: what is on the disk is whole at any moment. One that follows
-    within a second does not count.
+    The first signal only sets `signal_name`; where there is nothing to save, it raises (see `raising`). A second SIGINT
+    or SIGTERM ends the process at once, as if there were no handler: what is on the disk is whole at any moment. One
+    that follows within a second does not count, nor does a warning. Whoever handled a signal before, if anybody did,
+    gets it when the run is saved.
     """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
-        self._came_at = 0.0
+        self._came_at: float | None = None  # the first that was no warning
+        self._received: dict[signal.Signals, None] = {}  # in the order in which they came
         self._raised_message: str | None = None
         self._previous: dict[signal.Signals, object] = {}
 
@@ -50,9 +53,17 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Put the former handlers back (a sweep runs several jobs in one process)."""
+        """Put the former handlers back (a sweep runs several jobs in one process), and hand on to them what came.
+
+        So does submitit put a job of SLURM's into the queue again; its handler leaves by SystemExit.
+        """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned, it takes
+        if isinstance(error, PreemptedError):
+            for number in self._received:
+                former = self._previous[number]
+                if callable(former) and former is not signal.default_int_handler:
+                    former(number, None)
 
     @contextmanager
     def raising(self, message: str) -> Iterator[None]:
@@ -73,14 +84,18 @@ class StopRequest:
             self._raised_message = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.signal_name is not None:
-            if time.monotonic() - self._came_at < _ECHO_SECONDS:
-                return
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.signal_name, self._came_at = signal.Signals(number).name, time.monotonic()
-        if self._raised_message is not None:
-            self._raise()
+        received = signal.Signals(number)
+        if received not in _WARNINGS:
+            now = time.monotonic()
+            if self._came_at is not None and now - self._came_at >= _ECHO_SECONDS:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self._came_at = self._came_at or now
+        self._received.setdefault(received)
+        if self.signal_name is None:
+            self.signal_name = received.name
+            if self._raised_message is not None:
+                self._raise()
 
     def _raise(self) -> None:
         raise PreemptedError(f"{self.signal_name} {self._raised_message}", remedy="the same command starts again")

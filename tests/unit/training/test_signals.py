@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -69,3 +71,57 @@ def test_a_second_signal_ends_the_process() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout == "alive\n"
     assert result.returncode == -signal.SIGTERM
+
+
+def test_a_warning_ends_no_process() -> None:
+    code = (
+        "import os, signal\n"
+        "from seqtrain.training import signals\n"
+        "signals._ECHO_SECONDS = 0\n"
+        "with signals.StopRequest() as stop:\n"
+        "    for number in (signal.SIGUSR2, signal.SIGUSR2, signal.SIGTERM, signal.SIGUSR1):\n"
+        "        os.kill(os.getpid(), number)\n"
+        "    print(stop.signal_name)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == ("SIGUSR2\n", 0)
+
+
+@pytest.fixture
+def taken() -> Iterator[list[str]]:
+    """What the handlers of somebody else are given: that of SIGTERM, and that of SIGUSR2, which leaves."""
+    taken: list[str] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        taken.append(signal.Signals(number).name)
+
+    def requeue(number: int, frame: FrameType | None) -> None:
+        note(number, frame)
+        raise SystemExit(144)
+
+    before = [signal.signal(signal.SIGTERM, note), signal.signal(signal.SIGUSR2, requeue)]
+    yield taken
+    for number, handler in zip((signal.SIGTERM, signal.SIGUSR2), before, strict=True):
+        signal.signal(number, handler)
+
+
+def end_after(error: BaseException | None, *numbers: signal.Signals) -> None:
+    """A run that gets signals, and then ends."""
+    with StopRequest():
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        if error is not None:
+            raise error
+
+
+def test_the_former_handlers_get_what_came_when_the_run_is_saved(taken: list[str]) -> None:
+    with pytest.raises(SystemExit, match="144"):
+        end_after(PreemptedError("SIGTERM at update 7"), signal.SIGTERM, signal.SIGUSR2)  # SLURM preempts with both
+    assert taken == ["SIGTERM", "SIGUSR2"]
+
+
+def test_the_former_handlers_get_nothing_of_a_run_that_is_finished_or_fails(taken: list[str]) -> None:
+    end_after(None, signal.SIGUSR2)
+    with pytest.raises(ZeroDivisionError):
+        end_after(ZeroDivisionError("in a plug-in"), signal.SIGUSR2)
+    assert taken == []
