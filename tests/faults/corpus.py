@@ -11,15 +11,29 @@ from tests.system.runs import command, environment
 
 NUM_LINES = 40_000
 OUTPUT = "data-bin"
+TINY = (
+    "model=transformer_demo",
+    "model.encoder_embed_dim=16",
+    "model.decoder_embed_dim=16",
+    "model.encoder_ffn_embed_dim=16",
+    "model.decoder_ffn_embed_dim=16",
+    "training.precision=fp32",
+    "training.max_updates=2",
+    "validation.interval_epochs=null",
+    "batching.max_tokens=1024",
+    "task.cache=cache",
+    "hydra.run.dir=run",
+)
+"""Two updates of a model that is as small as can be."""
 
 
-def write_text(folder: Path) -> Path:
+def write_text(folder: Path, *, num_lines: int = NUM_LINES) -> Path:
     """Random words in two languages, of which one alone is long enough for processes that tokenize."""
     draw = random.Random(1)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 8))) for _ in range(500)]
     folder.mkdir()
-    for split, num_lines in (("train", NUM_LINES), ("valid", 100)):
-        lines = [" ".join(draw.choices(words, k=30)) for _ in range(num_lines)]
+    for split, count in (("train", num_lines), ("valid", 100)):
+        lines = [" ".join(draw.choices(words, k=30)) for _ in range(count)]
         for language, side in (("en", [line[:8] for line in lines]), ("de", lines)):
             (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in side), encoding="utf-8")
     return folder

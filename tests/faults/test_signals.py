@@ -24,19 +24,6 @@ NUM_SIGNALS_IN_PREPARATION = 10
 MOMENTS = ("before the first update", "training", "validation", "the writing of a checkpoint")
 GENERATING = ("validation.generate=true", "generation.max_len_b=20")
 """A validation that takes longer than all updates before it."""
-TINY = (
-    "model=transformer_demo",
-    "model.encoder_embed_dim=16",
-    "model.decoder_embed_dim=16",
-    "model.encoder_ffn_embed_dim=16",
-    "model.decoder_ffn_embed_dim=16",
-    "training.precision=fp32",
-    "training.max_updates=2",
-    "validation.interval_epochs=null",
-    "batching.max_tokens=128",
-    "task.cache=cache",
-    "hydra.run.dir=run",
-)
 
 
 def test_signals_lose_no_update_and_change_no_bit(
@@ -151,7 +138,7 @@ def test_a_signal_ends_the_preparation_of_text_that_a_training_needs(
 def _train(text: Path, folder: Path) -> subprocess.Popen[str]:
     """Start two updates of training on text that is not in the cache."""
     return subprocess.Popen(
-        command("train", *corpus.task(text), *TINY),
+        command("train", *corpus.task(text), *corpus.TINY),
         cwd=folder,
         env=environment(1),
         stderr=subprocess.PIPE,
