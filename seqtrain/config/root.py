@@ -55,6 +55,8 @@ class TrainingConfig(RuntimeConfig):
     """Micro-batches a rank, of which one update is made (gradient accumulation)."""
     clip_norm: float = 0.0
     """Scale the gradient down to this L2 norm; 0 does not clip."""
+    max_nonfinite_updates: int | None = 10
+    """An update whose gradient is not finite makes no step; stop after so many in a row, null goes on for ever."""
     seed: int = 1
     """Of the initial weights, the data order and dropout."""
     reduction: Reduction = Reduction.sum
@@ -65,7 +67,7 @@ class TrainingConfig(RuntimeConfig):
     def problems(self) -> Iterator[Problem]:
         """Limits are positive or null."""
         yield from super().problems()
-        for name in ("max_updates", "max_epochs", "stop_time_hours"):
+        for name in ("max_updates", "max_epochs", "stop_time_hours", "max_nonfinite_updates"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 yield Problem(name, f"must be positive or null, but is {value}")

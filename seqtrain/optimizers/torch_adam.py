@@ -66,3 +66,12 @@ class Adam(AdamW):
             for group, eps in zip(self.param_groups, given, strict=True):
                 group["eps"] = eps
         return loss
+
+    def forget_update(self) -> None:
+        """Take back the count of a step that the kernel left out, because it was told of a gradient that is not finite.
+
+        The host may learn of it some updates later; ε is divided by the wrong root for so long, which changes nothing
+        where √v is larger.
+        """
+        for group in self.param_groups:
+            group["num_updates"] -= 1

@@ -13,6 +13,7 @@ from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
 from seqtrain.errors import ConfigError
 from seqtrain.training.checkpoint import Checkpoint
+from seqtrain.training.guard import GuardOptions, UpdateGuard, WatchedUpdate
 from seqtrain.training.recorder import Outputs, Recorder
 from seqtrain.training.saving import Saver, require_numbers
 from seqtrain.training.signals import SharedStop
@@ -56,6 +57,10 @@ class Trainer:
         self.max_positions = max_positions
         self.state = TrainState()
         self.recorder = Recorder(self.learner.task, self.learner.processes, surroundings.outputs)
+        self.guard = UpdateGuard(
+            self.learner,
+            GuardOptions(config.training.max_nonfinite_updates, config.training.seed, saver.keeper.folder.parent),
+        )
         self._metric: float | None = None  # of a validation at the present update
         self._last_save_update: int | None = None
         self._last_save_seconds = 0.0
@@ -69,7 +74,7 @@ class Trainer:
             Why training ended: the limit that was reached, or the name of the signal that asked for it.
 
         Raises:
-            TrainingError: The loss is no longer a number.
+            TrainingError: Gradients or the loss are no longer finite.
             CheckpointError: A checkpoint could not be written.
         """
         with self.saver.writer:
@@ -101,12 +106,15 @@ class Trainer:
                     options=options,
                     first_batch=(state.epoch, state.next_batch),
                 )
-                state.num_updates += int(result.made)
+                state.num_updates += int(result.outcome.counts)
+                watched = WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches)
+                self.guard.watch(watched, result.outcome)
+                self.guard.count(state)
                 state.num_tokens += result.num_tokens
                 state.num_sentences += result.num_sentences
                 state.next_batch += state.micro_batches_per_update
                 state.pending_epoch_end = state.next_batch >= iterator.num_batches
-                state.pending_validation = self._validation_is_due(made=result.made)
+                state.pending_validation = self._validation_is_due(counts=result.outcome.counts)
                 self._set_lr(self.lr_scheduler.step_update(state.num_updates))
                 state.training_seconds += self.recorder.elapsed(is_training=True)
                 reason = self._settle()
@@ -220,9 +228,9 @@ class Trainer:
 
     # Validation
 
-    def _validation_is_due(self, *, made: bool) -> bool:
+    def _validation_is_due(self, *, counts: bool) -> bool:
         config, state = self.config.validation, self.state
-        return (made and _divides(config.interval_updates, state.num_updates)) or (
+        return (counts and _divides(config.interval_updates, state.num_updates)) or (
             state.pending_epoch_end and _divides(config.interval_epochs, state.epoch)
         )
 
@@ -268,6 +276,7 @@ class Trainer:
             TrainingError: The loss is not a number: what would be saved is of no use.
         """
         state = self.state
+        self.guard.count(state, is_all=True)
         self._last_save_update, self._last_save_seconds = state.num_updates, state.training_seconds
         state.training_seconds += self.recorder.elapsed()  # not yet agreed on, and must not decide when to save next
         state.interval_sums = self.recorder.total()

@@ -11,6 +11,7 @@ from torch import Tensor
 from seqtrain.criterions.base import LossOutput
 
 NATS_PER_BIT = math.log(2)
+_LEFT_OUT = " left out"  # after the name of a number: how much of it the device found not to count
 
 
 class MetricSums:
@@ -38,6 +39,33 @@ class MetricSums:
         """Add a number that the host knows."""
         self._numbers[name] = self._numbers.get(name, 0.0) + value
 
+    def add_update(self, update: MetricSums, *, left_out: Tensor | bool) -> None:
+        """Add the sums of one update.
+
+        Args:
+            update: Its sums.
+            left_out: Whether they do not count; a tensor () of bools where only the device knows.
+        """
+        if isinstance(left_out, bool):
+            if not left_out:
+                self._add_all(update._tensors, update._numbers)
+            return
+        self._add_all(
+            {name: torch.where(left_out, 0.0, value) for name, value in update._tensors.items()}, update._numbers
+        )
+        for name, number in update._numbers.items():
+            self.add(f"{name}{_LEFT_OUT}", left_out * number)
+
+    def _add_all(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> None:
+        for name, tensor in tensors.items():
+            self.add(name, tensor)
+        for name, number in numbers.items():
+            self.add_number(name, number)
+
+    def is_finite(self, name: str) -> bool:
+        """Whether a sum is a finite number; the host waits for it."""
+        return name not in self._tensors or math.isfinite(self._tensors[name].item())
+
     def number(self, name: str) -> float:
         """A sum of numbers that the host knows."""
         return self._numbers.get(name, 0.0)
@@ -46,7 +74,10 @@ class MetricSums:
         """All sums, with one copy from the device."""
         names = list(self._tensors)
         values = torch.stack([self._tensors[name] for name in names]).tolist() if names else []
-        return {**dict(zip(names, values, strict=True)), **self._numbers}
+        sums = {**dict(zip(names, values, strict=True)), **self._numbers}
+        for name in self._numbers:
+            sums[name] -= sums.pop(f"{name}{_LEFT_OUT}", 0.0)
+        return sums
 
     def restore(self, sums: Mapping[str, float], device: torch.device) -> None:
         """Take back what `read` gave."""

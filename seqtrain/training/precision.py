@@ -68,6 +68,16 @@ class MixedPrecision:
         # A scaler that is not enabled passes everything through: the null case for float32 and bfloat16.
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether losses are scaled, as float16 needs it."""
+        return self._scaler.is_enabled()
+
+    @property
+    def loss_scale(self) -> float:
+        """What losses are multiplied by."""
+        return float(self._scaler.get_scale())
+
     def autocast(self) -> AbstractContextManager[None]:
         """The context for forward passes."""
         if self.dtype is torch.float32:

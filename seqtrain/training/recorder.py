@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,16 +82,17 @@ class Recorder:
     def write_updates(self, state: TrainState, lr: float) -> dict[str, float]:
         """Write the row of the updates since the last one, if there were any; their sums."""
         sums = self.total()
-        num_updates = sums.get("num_updates", 0)
-        if num_updates == 0:
+        num_updates, num_skipped = sums.get("num_updates", 0), int(sums.get("num_skipped", 0))
+        if num_updates + num_skipped == 0:
             return {}
         self.sums = MetricSums()
+        learned = {**loss_measures(sums), **self._task.measure_sums(sums)} if num_updates else {"loss": math.nan}
         measures = {
-            **loss_measures(sums),
-            **self._task.measure_sums(sums),
-            "grad_norm": sums["grad_norm"] / num_updates,
+            **learned,
+            "grad_norm": sums["grad_norm"] / num_updates if num_updates else math.nan,
             "learning_rate": lr,
-            "tokens_per_second": sums["num_tokens"] / max(sums["seconds"], 1e-9),
+            "tokens_per_second": sums.get("num_tokens", 0.0) / max(sums["seconds"], 1e-9),
+            "num_skipped": num_skipped,
         }
         self.write_row("train", state, measures)
         return sums

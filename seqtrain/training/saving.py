@@ -14,6 +14,7 @@ from seqtrain.errors import TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
 from seqtrain.training.background import CheckpointWriter
 from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
+from seqtrain.training.guard import require_finite_weights
 from seqtrain.training.keeper import CheckpointKeeper
 from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
 from seqtrain.training.state import TrainState
@@ -49,10 +50,11 @@ class Saver:
             metric: The validation metric of this moment, where there is one.
 
         Raises:
-            TrainingError: The loss is not a number: what would be saved is of no use.
+            TrainingError: The loss or a parameter is not finite: what would be saved is of no use.
             CheckpointError: It could not be written, or the one before could not where that is done in the background.
         """
         require_numbers(state.interval_sums, state.num_updates)
+        require_finite_weights(self.learner, state.num_updates)
         if not self.learner.processes.is_first:
             return
         num_updates = state.num_updates
@@ -102,15 +104,14 @@ class Saver:
 
 
 def require_numbers(sums: Mapping[str, float], num_updates: int) -> None:
-    """Refuse to go on with a model that is spoilt.
+    """Refuse to go on with losses that say nothing. Those of updates without a step are not among them.
 
     Raises:
-        TrainingError: The loss or the gradient norm is not finite.
+        TrainingError: The loss is not finite, although all gradients were.
     """
-    bad = [name for name in ("loss", "grad_norm") if not math.isfinite(sums.get(name, 0.0))]
-    if bad:
+    if not math.isfinite(sums.get("loss", 0.0)):
         raise TrainingError(
-            f"at update {num_updates} the {' and the '.join(bad)} is not a finite number any more; "
-            f"the last checkpoint is from before",
-            remedy="lower optimizer.lr, set training.clip_norm, or use training.precision=fp32",
+            f"at update {num_updates} the loss is not finite, although its gradients are: "
+            "they are not those of the loss, or vanish where it does not",
+            remedy="see what the criterion computes; what was saved before is untouched",
         )

@@ -44,7 +44,7 @@ class TrainState:
     """The counters of a run.
 
     Attributes:
-        num_updates: Optimizer steps that were made.
+        num_updates: Optimizer steps, those included that were left out because the gradient was not finite.
         epoch: The epoch that the next update belongs to, counted from 1.
         next_batch: The global micro-batch number, in that epoch, that the next update starts with.
         num_tokens: Target tokens that were trained on, padding not counted.
@@ -60,6 +60,8 @@ class TrainState:
         interval_sums: The sums of the metrics since the last row of metrics.jsonl.
         data_fingerprint: The digest of the training data.
         micro_batches_per_update: Over all ranks; a resumed run must keep it.
+        num_skipped: Updates whose step was left out, because their gradient was not finite.
+        num_skipped_in_a_row: Those since the last step that was made.
     """
 
     num_updates: int = 0
@@ -78,6 +80,8 @@ class TrainState:
     interval_sums: dict[str, float] = field(default_factory=dict)
     data_fingerprint: str = ""
     micro_batches_per_update: int = 1
+    num_skipped: int = 0
+    num_skipped_in_a_row: int = 0
 
     @property
     def pending(self) -> tuple[bool, bool]:

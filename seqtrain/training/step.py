@@ -17,6 +17,7 @@ from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
 from seqtrain.training.reduction import GradientReduction
+from seqtrain.training.skipping import StepOutcome, make_step
 
 _NORM_EPSILON = 1e-6  # keeps the clipping factor finite, as in torch.nn.utils.clip_grad_norm_
 
@@ -80,8 +81,15 @@ class Learner(LossFunction):
         Its loss is scaled for float16. That of a filler is multiplied by zero: the pass is made for the other
         processes' sake, which wait for its gradients.
         """
+        return self._scaled_loss(self.reduction.module, batch)
+
+    def local_loss(self, model: Model, batch: Batch) -> LossOutput:
+        """The same loss of this process alone: its gradient does not travel."""
+        return self._scaled_loss(self.module, batch)
+
+    def _scaled_loss(self, module: nn.Module, batch: Batch) -> LossOutput:
         with self.precision.autocast():
-            output: LossOutput = self.reduction.module(batch)
+            output: LossOutput = module(batch)
         loss = output.loss_sum * 0.0 if batch.is_filler else self.precision.scale(output.loss_sum)
         return replace(output, loss_sum=loss, logs={"loss": output.loss_sum.detach(), **output.logs})
 
@@ -104,12 +112,12 @@ class UpdateResult:
     """What one update did.
 
     Attributes:
-        made: Whether the parameters changed; float16 skips an update that overflowed.
+        outcome: What became of the optimizer's step.
         num_tokens: Target tokens, padding not counted, of all processes.
         num_sentences: Examples, of all processes.
     """
 
-    made: bool
+    outcome: StepOutcome
     num_tokens: int
     num_sentences: int
 
@@ -127,21 +135,28 @@ def run_update(
     Args:
         learner: What takes part.
         batches: Its micro-batches.
-        sums: Takes the losses and the gradient norm.
+        sums: Takes the losses and the gradient norm, unless the step was left out.
         options: The settings.
         first_batch: Epoch and global number of the update's first micro-batch, from which random numbers derive.
     """
     learner.optimizer.zero_grad(set_to_none=True)
-    counts = _accumulate_gradients(learner, batches, sums, options=options, first_batch=first_batch)
+    update_sums = MetricSums()
+    counts = _accumulate_gradients(learner, batches, update_sums, options=options, first_batch=first_batch)
     learner.reduction.finish()
     sample_size, num_tokens, num_sentences = map(int, learner.processes.sum(counts))
     learner.precision.unscale(learner.optimizer)
     norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
-    made = learner.precision.step(learner.optimizer)
-    if made and learner.processes.is_first:  # the same in all; the norm of an update that overflowed is no number
-        sums.add("grad_norm", norm)
-        sums.add_number("num_updates", 1)
-    return UpdateResult(made=made, num_tokens=num_tokens, num_sentences=num_sentences)
+    outcome = make_step(learner.precision, learner.optimizer, norm)
+    if not outcome.counts:  # float16 overflowed: by its scale, unless the loss itself is no number
+        is_bad = outcome.is_bad or learner.processes.any(not update_sums.is_finite("loss"))
+        outcome = replace(outcome, is_bad=is_bad)
+    if learner.processes.is_first:  # the same in all
+        if outcome.counts:
+            update_sums.add("grad_norm", norm)
+            update_sums.add_number("num_updates", 1)
+        sums.add("num_skipped", torch.as_tensor(outcome.skipped, device=norm.device))
+    sums.add_update(update_sums, left_out=outcome.is_bad)
+    return UpdateResult(outcome=outcome, num_tokens=num_tokens, num_sentences=num_sentences)
 
 
 def _accumulate_gradients(
@@ -180,7 +195,8 @@ def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: f
         clip_norm: The largest L2 norm; 0 does not clip.
 
     Returns:
-        The L2 norm () of the averaged gradient before clipping, on its device: the host does not wait for it.
+        The L2 norm () of the averaged gradient before clipping, on its device: the host does not wait for it. If it is
+        not finite, the gradient is divided but not clipped, so that it still shows where it is not.
     """
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     if not gradients:
@@ -188,6 +204,7 @@ def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: f
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / max(1, sample_size)
     factor = torch.full_like(norm, 1.0 / max(1, sample_size))
     if clip_norm > 0:
-        factor = factor * torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
+        clipping = torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
+        factor = torch.where(torch.isfinite(norm), factor * clipping, factor)
     torch._foreach_mul_(gradients, factor)
     return norm
