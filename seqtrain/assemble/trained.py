@@ -30,13 +30,13 @@ def load_trained(folder: Path) -> tuple[TrainConfig, Task, Model]:
     Raises:
         CheckpointError: The folder is missing, damaged, or does not fit this version of seqtrain.
     """
-    from seqtrain.config.check import typed
+    from seqtrain.config.check import typed, written_out
     from seqtrain.config.versions import saved_config
     from seqtrain.training.checkpoint import CONFIG, Checkpoint
     from seqtrain.training.weights import load_named_tensors
 
     checkpoint = Checkpoint(folder)
-    config = typed(TrainConfig, saved_config(checkpoint.config, str(checkpoint.folder / CONFIG)))
+    config = typed(TrainConfig, written_out(saved_config(checkpoint.config, str(checkpoint.folder / CONFIG))))
     task = build_task(config.task)
     task.load_assets(checkpoint.folder)
     model = build_model(config.model, task)

@@ -7,7 +7,7 @@ composed, written by hand, or taken from a checkpoint.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,16 +122,40 @@ def from_yaml(source: str | Path) -> dict[str, Any]:
         ConfigError: It is not YAML, or not a mapping.
     """
     label = str(source) if isinstance(source, Path) else "the YAML text"
-    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
     try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         values = OmegaConf.to_container(OmegaConf.create(text))
     except yaml.YAMLError as error:
         raise explain_yaml(error, label) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{label} cannot be read: it is no YAML of a config") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{label} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{label} is no mapping of keys to values")
     return {str(key): value for key, value in values.items()}
+
+
+def written_out(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a config that was saved with every value, as a checkpoint's is.
+
+    Raises:
+        ConfigError: A text in it refers to something else, which a file of strangers must not: to the environment, say.
+    """
+    faults = Faults()
+    for key, value in _leaves(values, ""):
+        if isinstance(value, str) and "${" in value:
+            faults.add(key, f"is {value!r}, but a saved config has every value written out")
+    raise_faults(faults)
+    return values
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping | list):
+        yield path, value
+        return
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from _leaves(item, join(path, key))
 
 
 def refuse_targets(value: Any, path: str, faults: Faults) -> None:

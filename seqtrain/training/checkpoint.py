@@ -186,12 +186,18 @@ class Checkpoint:
             CheckpointError: A newer version wrote them.
         """
         path = self.folder / STATE
-        return up_to_date(_read_json(path), STATE_MIGRATIONS, label=str(path), error=CheckpointError)
+        content = _read_json(path)
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} holds no state of a run")
+        return up_to_date(content, STATE_MIGRATIONS, label=str(path), error=CheckpointError)
 
     @property
     def config(self) -> str:
         """The run's resolved config, as YAML: data, never instantiated."""
-        return (self.folder / CONFIG).read_text(encoding="utf-8")
+        try:
+            return (self.folder / CONFIG).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{self.folder / CONFIG} is no text: {error}") from error
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         if name not in self._files:
