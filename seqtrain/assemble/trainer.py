@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from seqtrain.tasks.base import Task
+    from seqtrain.training.background import CheckpointWriter
     from seqtrain.training.checkpoint import Checkpoint
     from seqtrain.training.distributed import Processes
     from seqtrain.training.keeper import CheckpointKeeper
@@ -106,7 +107,7 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
     lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
     trainer = Trainer(
         config,
-        Saver(learner, lr_scheduler, _keeper(config, folder), with_version(to_yaml(config))),
+        Saver(learner, lr_scheduler, _keeper(config, folder), with_version(to_yaml(config)), _writer(config)),
         Surroundings(
             outputs=_outputs(config, folder, processes),
             stop=shared_stop,
@@ -153,8 +154,17 @@ def _require_same(config: TrainConfig, learner: Learner) -> None:
 def _keeper(config: TrainConfig, folder: RunPaths) -> CheckpointKeeper:
     from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
 
-    policy = KeepPolicy(config.checkpoint.keep_last, config.checkpoint.keep_best, config.validation.maximize)
+    checkpoint = config.checkpoint
+    policy = KeepPolicy(
+        checkpoint.keep_last, checkpoint.keep_best, config.validation.maximize, checkpoint.keep_every_updates
+    )
     return CheckpointKeeper(folder.checkpoints, policy)
+
+
+def _writer(config: TrainConfig) -> CheckpointWriter:
+    from seqtrain.training.background import BackgroundWriter, CheckpointWriter
+
+    return BackgroundWriter() if config.checkpoint.save_in_background else CheckpointWriter()
 
 
 def _validator(

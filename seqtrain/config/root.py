@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from seqtrain.config.checkpoints import CheckpointConfig
 from seqtrain.config.schema import MISSING, Problem, Section
 from seqtrain.config.sections import (
     BatchingConfig,
@@ -128,35 +129,6 @@ class ValidationConfig(Section):
             value = getattr(self, name)
             if value is not None and value < 1:
                 yield Problem(name, f"must be positive or null, but is {value}")
-
-
-@dataclass(kw_only=True)
-class CheckpointConfig(Section):
-    """When to save, and what to keep."""
-
-    save_interval_updates: int | None = None
-    """Save after so many updates; null does not. A run is saved at its end in any case."""
-    save_interval_epochs: int | None = 1
-    """Save after so many epochs; null does not."""
-    save_interval_minutes: float | None = None
-    """Save after so many minutes; null does not."""
-    keep_last: int = 2
-    """Keep this many of the newest checkpoints, besides the best ones."""
-    keep_best: int = 1
-    """Keep this many of the checkpoints with the best validation metric."""
-    finetune_from: str | None = None
-    """A checkpoint folder whose weights the model starts from; nothing else of it is taken."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Intervals are positive or null."""
-        for name in ("save_interval_updates", "save_interval_epochs", "save_interval_minutes"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                yield Problem(name, f"must be positive or null, but is {value}")
-        if self.keep_last < 1:
-            yield Problem("keep_last", f"must be at least 1, but is {self.keep_last}")
-        if self.keep_best < 0:
-            yield Problem("keep_best", f"must be at least 0, but is {self.keep_best}")
 
 
 @dataclass(kw_only=True)

@@ -29,6 +29,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL, CRITERION, OPTIMIZER = "model.safetensors", "criterion.safetensors", "optimizer.safetensors"
 STATE, CONFIG = "state.json", "config.yaml"
+_PREFIX = "update_"
 _TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
 _MAX_JSON_BYTES = 64 << 20
 
@@ -56,7 +57,12 @@ class CheckpointContent:
 
 def checkpoint_name(num_updates: int) -> str:
     """The folder's name: update_00012000."""
-    return f"update_{num_updates:08d}"
+    return f"{_PREFIX}{num_updates:08d}"
+
+
+def updates_in_name(folder: Path) -> int:
+    """The number of updates in a folder's name."""
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
@@ -222,7 +228,10 @@ def find_checkpoints(folder: Path) -> list[Path]:
     """The checkpoint folders in `checkpoints/`, verified or not, the newest first."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.glob("update_*") if path.is_dir() and not path.is_symlink()), reverse=True)
+    found = (path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal())
+    return sorted(
+        (path for path in found if path.is_dir() and not path.is_symlink()), key=updates_in_name, reverse=True
+    )
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -18,6 +18,7 @@ from seqtrain.training.checkpoint import (
     find_checkpoints,
     remove_checkpoint,
     remove_debris,
+    updates_in_name,
     write_checkpoint,
 )
 
@@ -32,11 +33,13 @@ class KeepPolicy:
         keep_last: The newest so many.
         keep_best: The best so many by the validation metric, besides.
         maximize: Whether more of the metric is better.
+        keep_every: Those whose update is a multiple of this, for good; None keeps none for it.
     """
 
     keep_last: int
     keep_best: int
     maximize: bool
+    keep_every: int | None = None
 
 
 class CheckpointKeeper:
@@ -54,12 +57,15 @@ class CheckpointKeeper:
         replace_link(self.folder / "last", target.name)
         ranking = self._ranking()
         replace_link(self.folder / "best", ranking[0].name if ranking else target.name)
-        newest = find_checkpoints(self.folder)[: self._policy.keep_last]
-        kept = {*newest, *ranking[: self._policy.keep_best]}
-        for path in find_checkpoints(self.folder):
-            if path not in kept:
-                remove_checkpoint(path)
+        self._remove_others(ranking)
         return target
+
+    def _remove_others(self, ranking: list[Path]) -> None:
+        """Remove what the policy does not keep."""
+        policy, saved = self._policy, find_checkpoints(self.folder)
+        milestones = [path for path in saved if policy.keep_every and updates_in_name(path) % policy.keep_every == 0]
+        for path in {*saved} - {*saved[: policy.keep_last], *ranking[: policy.keep_best], *milestones}:
+            remove_checkpoint(path)
 
     def newest_intact(self) -> Checkpoint | None:
         """The newest checkpoint that can be trusted; None where the run has none yet.

@@ -23,8 +23,10 @@ def content(metric: float | None) -> CheckpointContent:
     )
 
 
-def keeper(folder: Path, *, keep_last: int = 2, keep_best: int = 1, maximize: bool = False) -> CheckpointKeeper:
-    return CheckpointKeeper(folder, KeepPolicy(keep_last, keep_best, maximize))
+def keeper(
+    folder: Path, *, keep_last: int = 2, keep_best: int = 1, maximize: bool = False, keep_every: int | None = None
+) -> CheckpointKeeper:
+    return CheckpointKeeper(folder, KeepPolicy(keep_last, keep_best, maximize, keep_every))
 
 
 def names(folder: Path) -> list[int]:
@@ -46,6 +48,21 @@ def test_more_can_be_better(tmp_path: Path) -> None:
         kept.save(content(metric), num_updates)
     assert names(tmp_path) == [10, 30, 40]
     assert (tmp_path / "best").readlink() == Path("update_00000010")
+
+
+def test_multiples_are_kept_for_good(tmp_path: Path) -> None:
+    kept = keeper(tmp_path, keep_last=1, keep_best=0, keep_every=30)
+    for num_updates in (10, 30, 45, 60, 75, 90, 100, 110):
+        kept.save(content(None), num_updates)
+    assert names(tmp_path) == [30, 60, 90, 110]
+
+
+def test_folders_that_a_person_made_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "update_00000010_copy").mkdir()
+    kept = keeper(tmp_path, keep_last=1)
+    for num_updates in (10, 20):
+        kept.save(content(None), num_updates)
+    assert sorted(path.name for path in tmp_path.glob("update_*")) == ["update_00000010_copy", "update_00000020"]
 
 
 def test_of_equal_metrics_the_older_is_the_best(tmp_path: Path) -> None:

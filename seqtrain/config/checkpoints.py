@@ -1,0 +1,42 @@
+"""The settings of checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seqtrain.config.schema import Problem, Section
+
+
+@dataclass(kw_only=True)
+class CheckpointConfig(Section):
+    """When to save, and what to keep."""
+
+    save_interval_updates: int | None = None
+    """Save after so many updates; null does not. A run is saved at its end in any case."""
+    save_interval_epochs: int | None = 1
+    """Save after so many epochs; null does not."""
+    save_interval_minutes: float | None = None
+    """Save after so many minutes; null does not."""
+    save_in_background: bool = True
+    """Write while training goes on, which waits for a copy in host memory alone; it takes as much memory as model and
+    optimizer state together. false makes training wait."""
+    keep_last: int = 2
+    """Keep this many of the newest checkpoints, besides the best ones."""
+    keep_best: int = 1
+    """Keep this many of the checkpoints with the best validation metric."""
+    keep_every_updates: int | None = None
+    """Keep for good the checkpoints whose update is a multiple of this; null keeps none for it."""
+    finetune_from: str | None = None
+    """A checkpoint folder whose weights the model starts from; nothing else of it is taken."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Intervals are positive or null."""
+        for name in ("save_interval_updates", "save_interval_epochs", "save_interval_minutes", "keep_every_updates"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                yield Problem(name, f"must be positive or null, but is {value}")
+        if self.keep_last < 1:
+            yield Problem("keep_last", f"must be at least 1, but is {self.keep_last}")
+        if self.keep_best < 0:
+            yield Problem("keep_best", f"must be at least 0, but is {self.keep_best}")
