@@ -66,6 +66,7 @@ class JobRunner:
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         try:
+            _refuse_launcher(config)
             self._checked = self._check(_without_hydra(config))
         except Exception as error:
             self.failure = error
@@ -174,6 +175,19 @@ class CheckFirst(Callback):
                 "a sweep cannot run under torchrun", remedy="start the runs one by one, each with torchrun"
             )
             raise Stopped
+
+
+def _refuse_launcher(config: DictConfig) -> None:
+    """A launcher starts what a sweep has composed; Hydra would pass over it without a word.
+
+    Raises:
+        ConfigError: The command line of a single run names one.
+    """
+    name = config.hydra.runtime.choices["hydra/launcher"]
+    if name != "basic":
+        raise ConfigError(
+            f"hydra/launcher={name} starts the jobs of a sweep, and this is none", remedy="add --multirun"
+        )
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

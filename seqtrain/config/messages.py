@@ -107,6 +107,11 @@ def _explain_missing_config(error: MissingConfigException) -> ConfigError:
     text = _without_search_path(error)
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     parent = _parent_of(text)
+    if group == "hydra/launcher" and name in _LAUNCHER_EXTRAS:
+        return ConfigError(
+            f"{group}={name} is a plug-in of Hydra's, which is not installed",
+            remedy=f"pip install 'seqtrain[{_LAUNCHER_EXTRAS[name]}]'",
+        )
     if error.options is None:
         if parent:
             return ConfigError(f"{parent} builds on {error.missing_cfg_file}, which is not there")
@@ -114,10 +119,9 @@ def _explain_missing_config(error: MissingConfigException) -> ConfigError:
     options = [str(option) for option in error.options]
     where = f" (in {parent})" if "/" in parent and not parent.startswith("hydra/") else ""
     broken = "".join(f"\n{line}" for line in active_folders().broken())
-    remedy = suggest(name, options)
-    if remedy is None and name in _LAUNCHER_EXTRAS:
-        remedy = f"pip install 'seqtrain[{_LAUNCHER_EXTRAS[name]}]'"
-    return ConfigError(f"no {group} is called {name!r}{where}; there are: {', '.join(options)}{broken}", remedy=remedy)
+    return ConfigError(
+        f"no {group} is called {name!r}{where}; there are: {', '.join(options)}{broken}", remedy=suggest(name, options)
+    )
 
 
 def _explain_override(error: OverrideParseException) -> ConfigError:

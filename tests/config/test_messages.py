@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from tests.config.conftest import RunCommand
 from tests.config.files import write
@@ -109,9 +111,21 @@ def test_an_option_that_an_experiment_asks_for_in_vain_is_named_with_it(run: Run
     assert run("experiment=mine").err.startswith("seqtrain: error: no optimizer is called 'adan'")
 
 
-def test_a_launcher_that_is_not_installed_names_the_extra(run: RunCommand) -> None:
-    outcome = run("hydra/launcher=nope")
-    assert outcome.err == "seqtrain: error: no hydra/launcher is called 'nope'; there are: basic\n"
+def test_a_launcher_that_is_not_installed_names_the_extra(run: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    Plugins.instance()  # or the first command would look for them again
+    for name in ("joblib.yaml", "submitit_local.yaml", "submitit_slurm.yaml"):
+        monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], name, raising=False)
+    assert run("hydra/launcher=nope").err == (
+        "seqtrain: error: no hydra/launcher is called 'nope'; there are: basic, slurm_a100, slurm_a100x8\n"
+    )
+    assert run("-m", "hydra/launcher=joblib").err == (
+        "seqtrain: error: hydra/launcher=joblib is a plug-in of Hydra's, which is not installed\n"
+        "pip install 'seqtrain[sweep]'\n"
+    )
+    assert run("-m", "hydra/launcher=slurm_a100x8", "task.data=x").err == (
+        "seqtrain: error: hydra/launcher=submitit_slurm is a plug-in of Hydra's, which is not installed\n"
+        "pip install 'seqtrain[slurm]'\n"
+    )
 
 
 def test_all_that_is_missing_is_listed_at_once_with_its_meaning(run: RunCommand) -> None:
