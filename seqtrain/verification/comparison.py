@@ -65,10 +65,8 @@ def compare_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -
     if not different:
         return True, _counted(len(names), "tensor")
     name = different[0]
-    return (
-        False,
-        f"{len(different)} of {len(names)} tensors, first {name}{_describe(first.get(name), second.get(name))}",
-    )
+    difference = _describe(first.get(name), second.get(name))
+    return False, f"{len(different)} of {_counted(len(names), 'tensor')}, first {name}{difference}"
 
 
 def compare_states(first: Mapping[str, Any], second: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
