@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from seqtrain.config.catalog import default_of
 from seqtrain.config.check import to_container
 from seqtrain.config.convert import shown
@@ -75,7 +73,7 @@ class Difference:
 
 def differences(old: SavedConfig, new: SavedConfig) -> list[Difference]:
     """The keys that differ, by name; a key that the old config lacks had the default of the schemas of the new one."""
-    before = flatten(_with_defaults(old.resolved, new.resolved))
+    before = _with_defaults(old.resolved, new.resolved)
     after = flatten(new.resolved)
     composed_before, composed_after = flatten(old.composed), flatten(new.composed)
     found = []
@@ -118,34 +116,29 @@ def _referred_key(value: Any) -> str | None:
 
 
 def _with_defaults(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old config with the keys that were added since, at their defaults."""
-    filled = dict(old)
+    """The leaves of the old config, and the keys that were added since at their defaults."""
+    defaults: dict[str, Any] = {}
     for field in dataclasses.fields(TrainConfig):
         name, part = field.name, new.get(field.name)
-        if not isinstance(part, Mapping):
-            if name in new and name not in KINDS:
-                filled.setdefault(name, to_container(default_of(field)))
-        elif name not in KINDS or _is_same_plugin(old.get(name), part):
-            defaults = _defaults(field, part)
-            added = {key: defaults[key] for key in part.keys() & defaults.keys()}
-            filled[name] = {**added, **old.get(name, {})}
-    if not any(_referred_key(value) for value in flatten(filled).values()):
-        return filled
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(filled), resolve=True)
-    return {str(key): value for key, value in resolved.items()}
+        if name not in KINDS:
+            defaults[name] = to_container(default_of(field))
+        elif isinstance(part, Mapping) and _is_same_plugin(old.get(name), part):
+            defaults[name] = _plugin_defaults(name, part)
+    before, after = flatten(old), flatten(new)
+    added = {key: value for key, value in flatten(defaults).items() if key in after and key not in before}
+    before.update(added)
+    # A default that refers to another key is that key's value; what was saved is text, whatever it looks like.
+    references = {key: referred for key, value in added.items() if (referred := _referred_key(value)) is not None}
+    return {**before, **{key: before.get(referred) for key, referred in references.items()}}
 
 
 def _is_same_plugin(old: Any, new: Mapping[str, Any]) -> bool:
     return isinstance(old, Mapping) and old.get("_name") == new.get("_name")
 
 
-def _defaults(field: dataclasses.Field[Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of a section, or of the plug-in that part of a config names."""
-    if field.name not in KINDS:
-        defaults: dict[str, Any] = to_container(default_of(field))
-        return defaults
-    entry = registry.find(field.name, str(part.get("_name")))
-    values = {} if entry is None else {one.name: default_of(one) for one in dataclasses.fields(entry.schema)}
+def _plugin_defaults(kind: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    entry = registry.find(kind, str(part.get("_name")))
+    values = {} if entry is None else {field.name: default_of(field) for field in dataclasses.fields(entry.schema)}
     return {name: to_container(value) for name, value in values.items() if value != MISSING}
 
 

@@ -53,6 +53,7 @@ CLASSES: Mapping[str, KeyClass] = {
     "distributed.num_processes": KeyClass.neither,
     "distributed.*": KeyClass.speed,
     "validation.*": KeyClass.neither,
+    "checkpoint.save_in_background": KeyClass.speed,
     "checkpoint.*": KeyClass.neither,
     "generation.*": KeyClass.neither,
     "logging.*": KeyClass.neither,

@@ -64,6 +64,13 @@ def test_a_default_that_refers_to_another_key_is_that_of_the_old_config() -> Non
     ]
 
 
+def test_what_was_saved_is_text_and_is_not_looked_up() -> None:
+    old = complete()
+    old["task"]["source_lang"] = "${training.seed}"
+    del old["lr_scheduler"]["total_num_update"]
+    assert texts(old, complete()) == ["task.source_lang: ${training.seed} -> null"]
+
+
 def test_a_key_that_is_gone_differs() -> None:
     old = complete()
     old["model"]["num_wings"] = 2
