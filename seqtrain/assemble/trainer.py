@@ -21,14 +21,12 @@ from seqtrain.assemble.components import (
     prepare_runtime,
 )
 from seqtrain.config.check import to_yaml
-from seqtrain.config.root import Reduction, TrainConfig
+from seqtrain.config.root import Reduction, Strategy, TrainConfig
 from seqtrain.config.versions import with_version
 from seqtrain.errors import CheckpointError, ConfigError
 from seqtrain.files import write_text_atomically
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from seqtrain.tasks.base import Task
     from seqtrain.training.background import CheckpointWriter
     from seqtrain.training.checkpoint import Checkpoint
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from seqtrain.training.reduction import GradientReduction
     from seqtrain.training.run_folder import RunPaths
     from seqtrain.training.signals import SharedStop, StopRequest
-    from seqtrain.training.step import Learner
+    from seqtrain.training.step import Learner, TrainableModule
     from seqtrain.training.validation import Validator
 
 logger = logging.getLogger(__name__)
@@ -52,22 +50,30 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
 
     seed_everything(config.training.seed, "initial weights")
     model = build_model(config.model, task)
-    module = TrainableModule(model, build_criterion(config.criterion, task)).to(runtime.device)
+    module = TrainableModule(model, build_criterion(config.criterion, task))
+    reduction = _place(config, task, module, runtime)  # sharding makes other parameters of them: the optimizer is next
     return Learner(
         task=task,
         module=module,
         optimizer=build_optimizer(config.optimizer, module),
         precision=runtime.precision,
-        reduction=_reduction(config, task, module, runtime.processes),
+        reduction=reduction,
         processes=runtime.processes,
         device=runtime.device,
     )
 
 
-def _reduction(config: TrainConfig, task: Task, module: nn.Module, processes: Processes) -> GradientReduction:
+def _place(config: TrainConfig, task: Task, module: TrainableModule, runtime: Runtime) -> GradientReduction:
+    """Bring a module to the device; what adds its gradients up."""
     from seqtrain.tasks.base import Task
     from seqtrain.training.reduction import AfterBackward, DataParallel, ExactSum, LocalSum
 
+    processes = runtime.processes
+    if config.distributed.strategy is Strategy.fsdp and processes.world_size > 1:
+        from seqtrain.training.fully_sharded import FullySharded
+
+        return FullySharded(module, processes, runtime.device)
+    module.to(runtime.device)
     if config.training.reduction is Reduction.exact:
         return ExactSum(module, processes)
     if processes.world_size == 1:
@@ -91,7 +97,7 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
         TrainingError: The processes of the run differ in what must be the same.
     """
     from seqtrain.training.loop import Surroundings, Trainer
-    from seqtrain.training.metrics import MetricsFile
+    from seqtrain.training.rows import rewind
     from seqtrain.training.run_folder import RunPaths
     from seqtrain.training.saving import Saver
     from seqtrain.training.signals import SharedStop
@@ -119,8 +125,7 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
         _describe(learner, folder)
     _restore(trainer, config)
     if processes.is_first:
-        for path in (folder.metrics, folder.batches):
-            MetricsFile(path).rewind(trainer.state)
+        rewind(folder, trainer.state)
     return trainer
 
 
@@ -201,15 +206,15 @@ def _validator(
 
 def _outputs(config: TrainConfig, folder: RunPaths, processes: Processes) -> Outputs:
     """Where measures go: files and screen are the first process's."""
-    from seqtrain.training.metrics import MetricsFile
     from seqtrain.training.progress import Display, make_display
     from seqtrain.training.recorder import Outputs
+    from seqtrain.training.rows import RowsFile
 
-    batch_writer = MetricsFile(folder.batches) if config.logging.batches else None
+    batch_writer = RowsFile(folder.batches) if config.logging.batches else None
     if not processes.is_first:
         return Outputs([], Display(), batch_writer)
     display = make_display(config.logging.progress, config.training.max_updates)
-    return Outputs([MetricsFile(folder.metrics), *_tensorboard(config, folder)], display, batch_writer)
+    return Outputs([RowsFile(folder.metrics), *_tensorboard(config, folder)], display, batch_writer)
 
 
 def _tensorboard(config: TrainConfig, folder: RunPaths) -> list[RowWriter]:

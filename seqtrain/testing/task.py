@@ -200,7 +200,7 @@ def _batches(task: Task, split: str, *, epoch: int = 1, rank: int = 0, world_siz
 
 
 def _ids(batches: Iterator[Batch]) -> list[int]:
-    return [number for batch in batches for number in batch.ids.tolist()]
+    return [number for batch in batches if not batch.is_filler for number in batch.ids.tolist()]
 
 
 def _all_of(dataset: Any) -> Batch:

@@ -65,7 +65,24 @@ def test_batches_are_dealt_in_turn(world_size: int, update_freq: int) -> None:
     for number, batch in enumerate(plain):
         update, place = divmod(number, per_update)
         assert ranks[place % world_size][update][place // world_size] == batch
-    assert sum(len(update) for updates in ranks for update in updates) == len(plain)
+
+
+@pytest.mark.parametrize(("world_size", "update_freq"), [(2, 1), (2, 2), (3, 2), (5, 3)])
+def test_ranks_without_a_share_in_the_last_update_get_fillers(world_size: int, update_freq: int) -> None:
+    iterators = [
+        BatchIterator(dataset(), options(rank=rank, world_size=world_size, update_freq=update_freq))
+        for rank in range(world_size)
+    ]
+    ranks = [[[batch.is_filler for batch in batches] for batches in iterator] for iterator in iterators]
+    *whole, last = zip(*ranks, strict=True)
+    assert not any(is_filler for update in whole for batches in update for is_filler in batches)
+    per_update = world_size * update_freq
+    rest = (iterators[0].num_batches - 1) % per_update + 1
+    most = -(-rest // world_size)
+    assert [batches.count(False) for batches in last] == [
+        len(range(rank, rest, world_size)) for rank in range(world_size)
+    ]
+    assert [len(batches) for batches in last] == [most] * world_size
 
 
 def test_iteration_goes_on_from_any_update() -> None:

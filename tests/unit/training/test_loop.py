@@ -23,12 +23,13 @@ from seqtrain.testing.fakes import TinyModel, TinyTask
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
 from seqtrain.training.loop import Surroundings, Trainer
-from seqtrain.training.metrics import MetricsFile
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.progress import Display
 from seqtrain.training.randomness import seed_everything
 from seqtrain.training.recorder import Outputs
 from seqtrain.training.reduction import LocalSum
+from seqtrain.training.rows import RowsFile, rewind
+from seqtrain.training.run_folder import RunPaths
 from seqtrain.training.saving import Saver
 from seqtrain.training.signals import SharedStop, StopRequest
 from seqtrain.training.step import Learner, TrainableModule
@@ -84,7 +85,7 @@ class Run:
             device=CPU,
         )
         shared_stop = SharedStop(self.stop, learner.processes)
-        metrics = MetricsFile(self.folder / "metrics.jsonl")
+        metrics = RowsFile(self.folder / "metrics.jsonl")
         limits = (100, 100)
         validator = Validator(
             losses=learner,
@@ -105,7 +106,7 @@ class Run:
         trainer.state.micro_batches_per_update = self.config.training.update_freq
         if (newest := keeper.newest_intact()) is not None:
             trainer.resume(newest)
-        metrics.rewind(trainer.state)
+        rewind(RunPaths(self.folder), trainer.state)
         return trainer, trainer.fit()
 
     def rows(self, split: str) -> list[Mapping[str, Any]]:
