@@ -28,6 +28,8 @@ print("heavy:", *sorted({"torch", "sentencepiece", "sacrebleu", "safetensors"} &
         ("seqtrain.train", "--help"),
         ("seqtrain.train", "--check", "task.data=x", "task.source_lang=en", "task.target_lang=de"),
         ("seqtrain.generate", "--cfg", "job"),
+        ("seqtrain.verify", "data", "my_text", "--cfg", "job"),
+        ("seqtrain.verify", "--help"),
         ("seqtrain.plugins", "model=transformer"),
         ("seqtrain.plugins",),
     ],
