@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -169,12 +170,14 @@ class CheckFirst(Callback):
             self.runner.check_before_run(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a sweep under torchrun, whose ranks would each run sweeps of their own."""
+        """Refuse a sweep under torchrun, whose ranks would each run sweeps of their own; check one's configs here."""
         if self.runner is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             self.runner.failure = ConfigError(
                 "a sweep cannot run under torchrun", remedy="start the runs one by one, each with torchrun"
             )
             raise Stopped
+        if self.runner is not None and "check" in self.runner.flags:
+            config.hydra.launcher = {"_target_": f"{BasicLauncher.__module__}.{BasicLauncher.__qualname__}"}
 
 
 def _refuse_launcher(config: DictConfig) -> None:

@@ -75,6 +75,14 @@ def test_a_launcher_without_a_sweep_is_refused(run: RunCommand) -> None:
     )
 
 
+def test_the_configs_of_a_sweep_are_checked_without_starting_its_jobs(run: RunCommand, folder: Path) -> None:
+    words = ("-m", "--check", "hydra/launcher=slurm_a100x8", "training.seed=1,2")
+    outcome = run(*words, "task.data=x")
+    assert outcome.out.count("the config is right: train model=transformer ") == 2
+    assert not list(folder.rglob(".submitit"))
+    assert "the job training.seed=1 failed: task.data is missing" in run(*words).err
+
+
 def wait_for(what: str, found: Any, process: subprocess.Popen[str]) -> None:
     """Wait until something is found that is true."""
     deadline = time.monotonic() + 200
