@@ -116,6 +116,7 @@ def build_decoder(
     must_stop: Callable[[], bool] = lambda: False,
 ) -> Callable[[str], list[str]]:
     """A function that decodes a split with the model as it then is, each process its share."""
+    from seqtrain.training.shards import whole_parameters
     from seqtrain.training.validation import decode_together
 
     def decode_dataset(dataset: Dataset) -> list[str]:
@@ -132,6 +133,7 @@ def build_decoder(
         return [hypotheses[0].text for hypotheses in generator.generate_dataset(dataset)]
 
     def decode(split: str) -> list[str]:
-        return decode_together(decode_dataset, losses.task.dataset(split), processes, must_stop)
+        with whole_parameters(losses.module):  # a search calls more of the model than its forward
+            return decode_together(decode_dataset, losses.task.dataset(split), processes, must_stop)
 
     return decode

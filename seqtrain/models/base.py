@@ -66,6 +66,21 @@ class Model(nn.Module, ABC):
         """The longest source and the longest target that the model takes, in tokens, the end symbol included."""
         return (2**31 - 1, 2**31 - 1)
 
+    def sharding_units(self) -> list[nn.Module]:
+        """The parts that distributed.strategy=fsdp gathers one after another, so that few are whole at a time.
+
+        Each is called as a function by the forward pass, and nothing outside of it reads its parameters. By default
+        they are the members of every nn.ModuleList; what is in none, or lies inside another member, is no unit of its
+        own. A model whose lists are used in another way names its units here.
+        """
+        units: list[nn.Module] = []
+        inside: set[nn.Module] = set()
+        for module in self.modules():  # from the outside in
+            if isinstance(module, nn.ModuleList) and module not in inside:
+                units += list(module)
+                inside.update(*(member.modules() for member in module))
+        return units
+
 
 @runtime_checkable
 class FeatureModel(Protocol):

@@ -17,6 +17,7 @@ from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
 from seqtrain.training.reduction import GradientReduction
+from seqtrain.training.shards import local_part, norm_of_parts
 from seqtrain.training.skipping import StepOutcome, make_step
 
 _NORM_EPSILON = 1e-6  # keeps the clipping factor finite, as in torch.nn.utils.clip_grad_norm_
@@ -201,10 +202,10 @@ def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: f
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     if not gradients:
         return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / max(1, sample_size)
+    norm = norm_of_parts(gradients) / max(1, sample_size)
     factor = torch.full_like(norm, 1.0 / max(1, sample_size))
     if clip_norm > 0:
         clipping = torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
         factor = torch.where(torch.isfinite(norm), factor * clipping, factor)
-    torch._foreach_mul_(gradients, factor)
+    torch._foreach_mul_([local_part(gradient) for gradient in gradients], factor)
     return norm

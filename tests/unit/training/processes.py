@@ -46,7 +46,7 @@ def run_in_processes(
     connections: list[Connection] = []
     try:
         for rank in range(num_processes):
-            ours, theirs = context.Pipe(duplex=False)
+            ours, theirs = context.Pipe()
             own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             process: BaseProcess = context.Process(target=_call, args=(theirs, own, function, arguments))
             process.start()
@@ -94,6 +94,8 @@ def _call(connection: Connection, environment: dict[str, str], function: Callabl
         connection.send(("", function(*arguments)))
     except BaseException:  # noqa: BLE001, RUF100 - whatever it was, the test shall show it
         connection.send((traceback.format_exc(), None))
+        return
+    connection.poll(None)  # a tensor lies in memory of this process until the other one has taken it
 
 
 def _free_port() -> int:
