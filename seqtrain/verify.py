@@ -44,17 +44,12 @@ def main() -> None:
 
 
 def data_overrides(arguments: Sequence[str]) -> list[str]:
-    """What Hydra can read for what a person writes: DIR is task.data=DIR, --json is json=true."""
-    overrides: list[str] = []
-    for argument in arguments:
-        if argument == "--json":
-            overrides.append("json=true")
-        elif argument.startswith(("-", "~")) or "=" in argument:
-            overrides.append(argument)
-        else:
-            escaped = argument.replace("\\", "\\\\").replace("'", "\\'")
-            overrides.append(f"task.data='{escaped}'")
-    return overrides
+    """What Hydra can read for what a person writes: DIR, the first word, is task.data=DIR; --json is json=true."""
+    words = [word for word in arguments if word != "--json"]
+    if words and not words[0].startswith(("-", "~")) and "=" not in words[0]:
+        escaped = words[0].replace("\\", "\\\\").replace("'", "\\'")
+        words[0] = f"task.data='{escaped}'"
+    return [*words, "json=true"] if "--json" in arguments else words
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from seqtrain import verify
     [
         (["my text"], ["task.data='my text'"]),
         (["it's", "--json"], ["task.data='it\\'s'", "json=true"]),
-        (["task.data=text", "--cfg=job", "~task.cache"], ["task.data=text", "--cfg=job", "~task.cache"]),
+        (["--json", "text", "--cfg", "job"], ["task.data='text'", "--cfg", "job", "json=true"]),
+        (["task.data=text", "--cfg", "job"], ["task.data=text", "--cfg", "job"]),
     ],
 )
 def test_a_folder_is_the_data_of_the_task(arguments: list[str], overrides: list[str]) -> None:
