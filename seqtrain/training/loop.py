@@ -223,7 +223,8 @@ class Trainer:
 
     def _write_updates(self) -> None:
         """Write the row of the updates since the last one."""
-        sums = self.recorder.write_updates(self.state, self.lr_scheduler.lr)
+        is_whole = self.state.num_updates % self.config.logging.interval_updates == 0
+        sums = self.recorder.write_updates(self.state, self.lr_scheduler.lr, is_whole=is_whole)
         require_numbers(sums, self.state.num_updates)
 
     # Validation

@@ -16,6 +16,7 @@ from seqtrain.tasks.base import Task
 from seqtrain.training.distributed import Processes, sum_by_name
 from seqtrain.training.metrics import MetricSums, loss_measures
 from seqtrain.training.progress import Display
+from seqtrain.training.spikes import watch_loss
 from seqtrain.training.state import TrainState
 
 
@@ -79,8 +80,17 @@ class Recorder:
         if self._processes.is_first:
             self.sums.restore(sums, device)
 
-    def write_updates(self, state: TrainState, lr: float) -> dict[str, float]:
-        """Write the row of the updates since the last one, if there were any; their sums."""
+    def write_updates(self, state: TrainState, lr: float, *, is_whole: bool = True) -> dict[str, float]:
+        """Write the row of the updates since the last one, if there were any.
+
+        Args:
+            state: Where the run stands; its loss spikes are counted.
+            lr: The learning rate of now.
+            is_whole: Whether it is the row of a whole interval, whose loss can be compared with those before.
+
+        Returns:
+            The sums of the updates.
+        """
         sums = self.total()
         num_updates, num_skipped = sums.get("num_updates", 0), int(sums.get("num_skipped", 0))
         if num_updates + num_skipped == 0:
@@ -94,6 +104,10 @@ class Recorder:
             "tokens_per_second": sums.get("num_tokens", 0.0) / max(sums["seconds"], 1e-9),
             "num_skipped": num_skipped,
         }
+        if is_whole:
+            watch_loss(state, measures["loss"], is_first=self._processes.is_first)
+        measures["num_loss_spikes"] = state.num_loss_spikes
+        state.row_epoch, state.row_batch = state.epoch, state.next_batch
         self.write_row("train", state, measures)
         return sums
 

@@ -62,6 +62,10 @@ class TrainState:
         micro_batches_per_update: Over all ranks; a resumed run must keep it.
         num_skipped: Updates whose step was left out, because their gradient was not finite.
         num_skipped_in_a_row: Those since the last step that was made.
+        num_loss_spikes: Rows of metrics.jsonl whose loss was far above the usual.
+        recent_losses: The losses of the last rows.
+        row_epoch: The epoch in which the next row of metrics.jsonl begins.
+        row_batch: The global micro-batch number, in that epoch, with which it begins.
     """
 
     num_updates: int = 0
@@ -82,6 +86,10 @@ class TrainState:
     micro_batches_per_update: int = 1
     num_skipped: int = 0
     num_skipped_in_a_row: int = 0
+    num_loss_spikes: int = 0
+    recent_losses: list[float] = field(default_factory=list)
+    row_epoch: int = 1
+    row_batch: int = 0
 
     @property
     def pending(self) -> tuple[bool, bool]:
