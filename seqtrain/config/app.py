@@ -26,6 +26,7 @@ from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import load_builtins
 from seqtrain.config.rerun import RERUN_CONFIG, store_saved_run
 from seqtrain.config.searchpath import install
+from seqtrain.errors import ConfigError
 
 __all__ = ["Command", "Job", "command_errors", "launch"]
 
@@ -63,6 +64,8 @@ def _complete(command: Command, line: CommandLine) -> None:
 
 
 def _launch(command: Command, line: CommandLine) -> None:
+    if command.name != "train" and (line.allowed_changes or "resume" in line.flags):
+        raise ConfigError(f"--resume and --allow-changes belong to seqtrain.train, and this is seqtrain.{command.name}")
     prepare(command)
     config_name = command.name
     if line.rerun is not None:

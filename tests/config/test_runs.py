@@ -136,3 +136,14 @@ def test_a_sweep_under_torchrun_is_refused(run: RunCommand, folder: Path, monkey
         "seqtrain: error: a sweep cannot run under torchrun\nstart the runs one by one, each with torchrun\n"
     )
     assert (outcome.status, left_behind(folder)) == (2, [])
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--allow-changes"])
+def test_a_flag_of_training_is_refused_elsewhere(run: RunCommand, flag: str) -> None:
+    assert run(flag, "checkpoint=somewhere", command=GENERATE).err == (
+        "seqtrain: error: --resume and --allow-changes belong to seqtrain.train, and this is seqtrain.generate\n"
+    )
+
+
+def test_the_keys_that_may_change_reach_the_job(run: RunCommand) -> None:
+    assert run("task.data=x", "--allow-changes=optimizer.lr").job.allowed_changes == {"optimizer.lr"}
