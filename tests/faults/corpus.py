@@ -51,7 +51,7 @@ def task(text: Path) -> tuple[str, ...]:
     )
 
 
-def preprocess(text: Path, folder: Path, *, mark: str = "") -> subprocess.Popen[str]:
+def preprocess(text: Path, folder: Path, *, mark: str = "", max_file_bytes: int | None = None) -> subprocess.Popen[str]:
     """Start `python -m seqtrain.preprocess` in a folder, with two processes that tokenize.
 
     Args:
@@ -63,6 +63,17 @@ def preprocess(text: Path, folder: Path, *, mark: str = "") -> subprocess.Popen[
         command("preprocess", *task(text), f"output={OUTPUT}", "num_workers=2"),
         cwd=folder,
         env={**environment(1), mark: "1"} if mark else environment(1),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def train(text: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start two updates of training on text that is not in the cache."""
+    return subprocess.Popen(
+        command("train", *task(text), *TINY),
+        cwd=folder,
+        env=environment(1),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -64,7 +64,11 @@ class Figures:
 
     def slowest(self, fault: str, what: str, seconds: float) -> None:
         """Take down a time, of which the longest is shown."""
-        self._properties.append((_PROPERTY, [fault, what, "max", seconds]))
+        self._properties.append((_PROPERTY, [fault, f"{what} (seconds)", "max", seconds]))
+
+    def largest(self, fault: str, what: str, value: float) -> None:
+        """Take down a value, of which the largest is shown."""
+        self._properties.append((_PROPERTY, [fault, what, "max", value]))
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def _entries(reports: Iterable[Any]) -> Iterator[tuple[str, str, str, float]]:
 
 def _shown(measured: dict[str, float]) -> list[str]:
     return [
-        f"{what} {value:.1f} s" if isinstance(value, float) else f"{value} {what}" for what, value in measured.items()
+        f"{what} {value:.2g}" if isinstance(value, float) else f"{value} {what}" for what, value in measured.items()
     ]
 
 

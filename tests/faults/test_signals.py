@@ -14,7 +14,7 @@ import pytest
 from tests.faults import corpus
 from tests.faults.plugin import Figures, Size
 from tests.faults.runs import Hit, differences, last_row, status, unbroken
-from tests.system.runs import command, environment
+from tests.system.runs import finish
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +91,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(text: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files that the text becomes when nothing interrupts."""
     folder = tmp_path_factory.mktemp("prepared")
-    _finish(corpus.preprocess(text, folder))
+    finish(corpus.preprocess(text, folder))
     return corpus.content(folder / corpus.OUTPUT)
 
 
@@ -111,7 +111,7 @@ def test_a_signal_ends_preprocessing_with_nothing_written(
         figures.count(fault, "folders or processes that were left", len(left) + len(corpus.marked(mark)))
         assert left == []
         assert corpus.marked(mark) == []
-    _finish(corpus.preprocess(text, tmp_path))
+    finish(corpus.preprocess(text, tmp_path))
     assert corpus.content(tmp_path / corpus.OUTPUT) == prepared
 
 
@@ -120,30 +120,19 @@ def test_a_signal_ends_the_preparation_of_text_that_a_training_needs(
 ) -> None:
     draw, fault = random.Random(3), "SIGTERM: the preparation of text in a training"
     for number in range(size.of(NUM_SIGNALS_IN_PREPARATION, 2)):
-        process = _train(text, tmp_path)
+        process = corpus.train(text, tmp_path)
         corpus.wait_for_line(process, number % 3)  # torch is loaded; sentencepiece learns; processes tokenize
         _wait_for_status(tmp_path / "run", process)
         time.sleep(draw.uniform(0.0, 1.0))
         figures.slowest(fault, "slowest", _end(process))
         figures.count(fault, "signals")
         assert status(tmp_path / "run")["state"] == "stopped"
-    _finish(_train(text, tmp_path))
+    finish(corpus.train(text, tmp_path))
     (folder,) = (tmp_path / "cache" / "prepared").iterdir()
     written = corpus.content(folder)
     assert {name: prepared[name] for name in written if name != "dataset.json"} == {
         name: content for name, content in written.items() if name != "dataset.json"
     }
-
-
-def _train(text: Path, folder: Path) -> subprocess.Popen[str]:
-    """Start two updates of training on text that is not in the cache."""
-    return subprocess.Popen(
-        command("train", *corpus.task(text), *corpus.TINY),
-        cwd=folder,
-        env=environment(1),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def _wait_for_status(run: Path, process: subprocess.Popen[str]) -> None:
@@ -162,8 +151,3 @@ def _end(process: subprocess.Popen[str]) -> float:
     assert "Traceback" not in errors
     assert seconds <= SECONDS
     return seconds
-
-
-def _finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors

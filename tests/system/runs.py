@@ -47,6 +47,12 @@ def start(
     )
 
 
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait for the end of a command that should end well."""
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
 def environment(num_threads: int) -> dict[str, str]:
     """The environment of a command; waiting threads sleep, for the tests share the cores."""
     return {**os.environ, "OMP_NUM_THREADS": str(num_threads), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,0 +1,167 @@
+"""A disk that is full while a checkpoint, an index file or a log is written: said, and nothing half counts as whole."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from seqtrain.training.checkpoint import Checkpoint
+from tests.faults import corpus
+from tests.faults.plugin import Figures, Size
+from tests.faults.runs import Hit, differences, last_row, status, unbroken
+from tests.system.runs import finish
+
+pytestmark = pytest.mark.slow
+
+NUM_CHECKPOINTS = 20
+NUM_INDICES = 10
+NUM_UPDATES = 20
+NOTHING_HALF = "half-written files that were taken for whole, or other weights in the end"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with room."""
+    return unbroken(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed after some updates."""
+    hit = Hit.start(tmp_path_factory.mktemp("begun"))
+    hit.wait_for(lambda: last_row(hit.run).get("update", 0) > NUM_UPDATES)
+    hit.process.kill()
+    hit.finish()
+    return hit.run
+
+
+def limit_files(process: subprocess.Popen[str], num_bytes: int) -> subprocess.Popen[str]:
+    """Let no file of a process grow beyond so many bytes: the system tells it so as it tells that a disk is full."""
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
+    return process
+
+
+def goes_on_without_room(run: Path, num_bytes: int | None = None) -> str:
+    """Go on with a run until it finds no room; what it says of that, which fits a screen.
+
+    Args:
+        run: Its folder.
+        num_bytes: See `limit_files`; None sets no limit.
+    """
+    hit = Hit.start(run.parent)
+    if num_bytes is not None:
+        limit_files(hit.process, num_bytes)
+    errors = hit.finish()
+    assert hit.process.returncode in (1, 2), errors
+    assert "Traceback" not in errors
+    assert "Logging error" not in errors
+    assert "make room on the disk" in errors
+    assert status(run)["state"] in ("failed", "running")  # the second where there is no room to write the first
+    assert not hit.own_debris
+    Checkpoint(run / "checkpoints" / "last")
+    return errors
+
+
+def finishes_like(run: Path, whole: Path) -> None:
+    """Go on with a run that has room again, to its end."""
+    finish(Hit.start(run.parent).process)
+    assert differences(run, whole) == []
+
+
+def test_a_full_disk_while_a_checkpoint_is_written(
+    whole: Path, begun: Path, tmp_path: Path, size: Size, figures: Figures
+) -> None:
+    draw, fault = random.Random(1), "Full disk: a checkpoint"
+    run = Path(shutil.copytree(begun, tmp_path / "run", symlinks=True))
+    for _ in range(size.of(NUM_CHECKPOINTS, 2)):
+        errors = goes_on_without_room(run, draw.choice([100_000, 1_000_000, 4_000_000]))  # weights or optimizer state
+        assert "the checkpoint could not be written" in errors
+        figures.count(fault, "times")
+    finishes_like(run, whole)
+    figures.count(fault, NOTHING_HALF, 0)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log"])
+def test_a_full_disk_while_a_log_is_written(
+    name: str, whole: Path, begun: Path, tmp_path: Path, figures: Figures
+) -> None:
+    run = Path(shutil.copytree(begun, tmp_path / "run", symlinks=True))
+    filler = json.dumps({"split": "none", "update": 0, "filler": "x" * 200_000}) + "\n"
+    path = run / name
+    path.write_text(filler + path.read_text(encoding="utf-8"), encoding="utf-8")
+    errors = goes_on_without_room(run, path.stat().st_size + 600)
+    assert errors.count(f"{name} cannot be written") == 1
+    path.write_text(path.read_text(encoding="utf-8").removeprefix(filler), encoding="utf-8")
+    finishes_like(run, whole)
+    figures.count("Full disk: a log", "times")
+    figures.count("Full disk: a log", NOTHING_HALF, 0)
+
+
+def test_a_small_file_system_that_is_full(whole: Path, begun: Path, tmp_path: Path, figures: Figures) -> None:
+    with small_file_system(tmp_path / "small", "100m") as folder:
+        run = Path(shutil.copytree(begun, folder / "run", symlinks=True))
+        filler = folder / "filler"
+        with filler.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(2**20))
+        with filler.open("r+b") as file:
+            file.truncate(filler.stat().st_size - 2**21)
+        assert "No space left on device" in goes_on_without_room(run)
+        filler.unlink()
+        finishes_like(run, whole)
+    figures.count("Full disk: a file system without room", "times")
+    figures.count("Full disk: a file system without room", NOTHING_HALF, 0)
+
+
+@contextmanager
+def small_file_system(path: Path, size: str) -> Iterator[Path]:
+    """A file system in memory; the test is skipped where it may not be mounted."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_disk_while_an_index_file_is_written(tmp_path: Path, size: Size, figures: Figures) -> None:
+    draw, fault = random.Random(2), "Full disk: an index file"
+    text = corpus.write_text(tmp_path / "text", num_lines=3000)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    finish(corpus.preprocess(text, whole))
+    for _ in range(size.of(NUM_INDICES, 2)):
+        process = limit_files(corpus.preprocess(text, tmp_path), draw.choice([10_000, 50_000, 200_000]))
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 2, errors
+        assert "Traceback" not in errors
+        assert "output=data-bin: cannot be written: File too large" in errors
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["text", "whole"]
+        figures.count(fault, "times")
+    finish(corpus.preprocess(text, tmp_path))
+    assert corpus.content(tmp_path / corpus.OUTPUT) == corpus.content(whole / corpus.OUTPUT)
+    figures.count(fault, "half-written folders", 0)
+
+
+def test_a_full_disk_while_the_text_of_a_training_is_prepared(tmp_path: Path, figures: Figures) -> None:
+    text = corpus.write_text(tmp_path / "text", num_lines=3000)
+    process = limit_files(corpus.train(text, tmp_path), 50_000)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert "the cache cache cannot be written: File too large" in errors
+    assert list((tmp_path / "cache").rglob("*.bin")) == []
+    finish(corpus.train(text, tmp_path))
+    figures.count("Full disk: an index file", "times")
