@@ -51,7 +51,7 @@ def task(text: Path) -> tuple[str, ...]:
     )
 
 
-def preprocess(text: Path, folder: Path, *, mark: str = "", max_file_bytes: int | None = None) -> subprocess.Popen[str]:
+def preprocess(text: Path, folder: Path, *, mark: str = "") -> subprocess.Popen[str]:
     """Start `python -m seqtrain.preprocess` in a folder, with two processes that tokenize.
 
     Args:
