@@ -39,6 +39,11 @@ class Finding:
 
 def compare_checkpoints(first: Path, second: Path, where: str) -> Iterator[Finding]:
     """Compare all that two checkpoint folders hold: tensors, counters and settings, and the other files."""
+    absent = [name for name, folder in (("first", first), ("second", second)) if not folder.is_dir()]
+    if absent:
+        verb = "have" if len(absent) > 1 else "has"
+        yield Finding(where, "checkpoint", False, f"the {' and the '.join(absent)} run {verb} none")
+        return
     others: list[str] = []
     for name in _names(first, second):
         paths = first / name, second / name

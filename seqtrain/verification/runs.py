@@ -124,7 +124,7 @@ class Runs:
             f"checkpoint.save_interval_updates={interruption.kill_at}",
             "checkpoint.save_interval_epochs=null",
             "checkpoint.save_interval_minutes=null",
-            f"checkpoint.keep_last={interruption.num_updates // interruption.kill_at + 2}",
+            f"checkpoint.keep_last={interruption.num_updates}",  # validations may save as well
             "logging.batches=true",
             "logging.progress=plain",
         ]

@@ -119,3 +119,13 @@ def test_what_differs_between_checkpoints_is_named(tmp_path: Path) -> None:
         Finding("update 8", "ema.safetensors", False, "the second run has none"),
         Finding("update 8", "model.safetensors", False, "1 of 1 tensor, first weight: by up to 1"),
     ]
+
+
+def test_checkpoints_that_are_not_there_are_not_equal(tmp_path: Path) -> None:
+    first, absent = write_folder(tmp_path / "first"), tmp_path / "second"
+    assert list(compare_checkpoints(first, absent, "update 8")) == [
+        Finding("update 8", "checkpoint", False, "the second run has none")
+    ]
+    assert list(compare_checkpoints(absent, absent, "update 8")) == [
+        Finding("update 8", "checkpoint", False, "the first and the second run have none")
+    ]
