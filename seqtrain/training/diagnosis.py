@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from seqtrain.data.batch import Batch
 from seqtrain.training.randomness import seed_everything
+from seqtrain.training.shards import local_part
 from seqtrain.training.step import Learner
 
 __all__ = ["Finding", "diagnose", "first_bad_weight"]
@@ -83,7 +83,7 @@ def diagnose(learner: Learner, batch: Batch, *, seed: tuple[int, int, int]) -> F
 
 def first_bad_weight(module: nn.Module) -> str | None:
     """The name of the first parameter with a number that is not finite; of a share of it, in this process."""
-    norms = torch._foreach_norm([_own(parameter.detach()) for parameter in module.parameters()])
+    norms = torch._foreach_norm([local_part(parameter.detach()) for parameter in module.parameters()])
     if not norms or _is_finite(torch.stack(norms)):  # one look for all
         return None
     return _first_bad(module.named_parameters())
@@ -94,12 +94,7 @@ def _first_bad(tensors: Iterator[tuple[str, Tensor | None]]) -> str | None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(_own(tensor.detach())).all())
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """This process's share of a tensor that several have in common."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return bool(torch.isfinite(local_part(tensor.detach())).all())
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from seqtrain.config.ranks import Rank
 from seqtrain.config.root import DistributedConfig
 from seqtrain.errors import TrainingError
+from seqtrain.training.memory import is_out_of_memory
 
 __all__ = ["ProcessGroup", "Processes", "SingleProcess", "collective", "join_processes", "require_same", "sum_by_name"]
 
@@ -203,6 +204,8 @@ def collective() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch has no class of its own for it in every backend
+        if is_out_of_memory(error):  # of a backward pass, whose gradients travel while it computes
+            raise
         raise TrainingError(
             f"another process of this run ended, or did not answer in time: {str(error).splitlines()[0]}",
             remedy="see the message of the process that failed; the same command goes on from the last checkpoint",

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seqtrain.config.registry import suggest
 from seqtrain.config.root import TrainConfig
+from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
 from seqtrain.errors import ConfigError
 from seqtrain.training.checkpoint import Checkpoint
 from seqtrain.training.guard import GuardOptions, UpdateGuard, WatchedUpdate
+from seqtrain.training.memory import explaining_out_of_memory
 from seqtrain.training.recorder import Outputs, Recorder
 from seqtrain.training.saving import Saver, require_numbers
 from seqtrain.training.signals import SharedStop
 from seqtrain.training.state import TrainState
-from seqtrain.training.step import UpdateOptions, run_update
+from seqtrain.training.step import UpdateOptions, UpdateResult, run_update
 from seqtrain.training.validation import ValidationInterruptedError, Validator
 
 logger = logging.getLogger(__name__)
@@ -93,23 +95,11 @@ class Trainer:
 
     def _train_epoch(self) -> str | None:
         """Make the updates of one epoch, or of what is left of it; the reason to end, if there is one."""
-        training, state = self.config.training, self.state
-        options = UpdateOptions(clip_norm=training.clip_norm, seed=training.seed)
+        state = self.state
         iterator = self._batch_iterator()
         try:
             for batches in iterator:
-                self.recorder.write_batches(state, batches)
-                result = run_update(
-                    self.learner,
-                    batches,
-                    self.recorder.sums,
-                    options=options,
-                    first_batch=(state.epoch, state.next_batch),
-                )
-                state.num_updates += int(result.outcome.counts)
-                watched = WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches)
-                self.guard.watch(watched, result.outcome)
-                self.guard.count(state)
+                result = self._update(batches)
                 state.num_tokens += result.num_tokens
                 state.num_sentences += result.num_sentences
                 state.next_batch += state.micro_batches_per_update
@@ -124,6 +114,29 @@ class Trainer:
         finally:
             iterator.close()
         return None
+
+    def _update(self, batches: Sequence[Batch]) -> UpdateResult:
+        """Make one update of this process's micro-batches, and watch what became of it."""
+        training, learner, state = self.config.training, self.learner, self.state
+        self.recorder.write_batches(state, batches)
+        with explaining_out_of_memory(
+            batches,
+            self.config,
+            update=state.num_updates + 1,
+            process=learner.processes.rank,
+            device=learner.device,
+        ):
+            result = run_update(
+                learner,
+                batches,
+                self.recorder.sums,
+                options=UpdateOptions(clip_norm=training.clip_norm, seed=training.seed),
+                first_batch=(state.epoch, state.next_batch),
+            )
+        state.num_updates += int(result.outcome.counts)
+        self.guard.watch(WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches), result.outcome)
+        self.guard.count(state)
+        return result
 
     def _settle(self) -> str | None:
         """Do what is due after an update, and tell why the run ends there, if it does.
