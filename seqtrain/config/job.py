@@ -6,6 +6,7 @@ import copy
 import importlib
 import logging
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -170,14 +171,28 @@ class CheckFirst(Callback):
             self.runner.check_before_run(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a sweep under torchrun, whose ranks would each run sweeps of their own; check one's configs here."""
-        if self.runner is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            self.runner.failure = ConfigError(
-                "a sweep cannot run under torchrun", remedy="start the runs one by one, each with torchrun"
-            )
-            raise Stopped
-        if self.runner is not None and "check" in self.runner.flags:
+        """Refuse what cannot start the jobs; where configs are only checked, the jobs are run here."""
+        if self.runner is None:
+            return
+        if "check" in self.runner.flags:
             config.hydra.launcher = {"_target_": f"{BasicLauncher.__module__}.{BasicLauncher.__qualname__}"}
+        self.runner.failure = _launch_fault(config)
+        if self.runner.failure is not None:
+            raise Stopped
+
+
+def _launch_fault(config: DictConfig) -> ConfigError | None:
+    """Why the jobs of a sweep cannot be started."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # the ranks would each run sweeps of their own
+        return ConfigError("a sweep cannot run under torchrun", remedy="start the runs one by one, each with torchrun")
+    is_slurm = str(config.hydra.launcher.get("_target_")).endswith(".SlurmLauncher")
+    if is_slurm and None in (shutil.which("sbatch"), shutil.which("srun")):
+        name = config.hydra.runtime.choices["hydra/launcher"]
+        return ConfigError(
+            f"hydra/launcher={name} needs SLURM, which is not on this machine",
+            remedy="start it on the cluster, or take hydra/launcher=submitit_local",
+        )
+    return None
 
 
 def _refuse_launcher(config: DictConfig) -> None:

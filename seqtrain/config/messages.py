@@ -30,6 +30,7 @@ from seqtrain.errors import ConfigError, PreemptedError, SeqtrainError
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (hydra, omegaconf))
 _CONVERSIONS = {"Integer": int, "Float": float, "Boolean": bool}
 _EXPERIMENT_HEADER = "begin the file of an experiment with the line: # @package _global_"
+_LAUNCHER_REMEDY = "look at the settings of the launcher: --cfg hydra --package hydra.launcher, without --multirun"
 _LAUNCHER_EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 
@@ -67,6 +68,10 @@ def composing(overrides: Sequence[str] = ()) -> Iterator[None]:
         if not _is_raised_by_hydra(error):
             raise
         raise _explain_null_group(overrides) or explain(error) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "FailedJobError":  # submitit's, for what sbatch says
+            raise
+        raise ConfigError(f"the jobs could not be submitted:\n{error}", remedy=_LAUNCHER_REMEDY) from error
 
 
 def explain(error: Exception) -> ConfigError:

@@ -48,15 +48,16 @@ def test_a_job_reads_how_many_processes_it_starts(run: RunCommand, monkeypatch: 
 
 
 def test_slurm_is_asked_for_what_the_preset_says(folder: Path) -> None:
-    """A false sbatch keeps the script that it is given."""
+    """A false sbatch keeps the script that it is given, and refuses it."""
     programs = folder / "programs"
     programs.mkdir()
-    for name, script in {"sbatch": f'cp "$1" {folder}/script; exit 1', "srun": "exit 1"}.items():
+    refusing = f'cp "$1" {folder}/script; echo "no such partition" >&2; exit 1'
+    for name, script in {"sbatch": refusing, "srun": ""}.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (programs / name).chmod(stat.S_IRWXU)
     words = ("-m", "hydra/launcher=slurm_a100x8", "hydra.launcher.partition=gpu", "task.data=x", "training.seed=1,2")
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(command("train", *words), env={**environment(1), "PATH": path}, capture_output=True, check=False)
+    settings = {**environment(1), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command("train", *words), env=settings, capture_output=True, text=True, check=False)
     asked = {line for line in (folder / "script").read_text(encoding="utf-8").splitlines() if "#SBATCH" in line}
     assert {
         "#SBATCH --array=0-1%2",
@@ -67,6 +68,18 @@ def test_slurm_is_asked_for_what_the_preset_says(folder: Path) -> None:
         "#SBATCH --signal=USR2@180",
         "#SBATCH --time=1440",
     } <= asked
+    assert done.stderr.endswith(
+        "seqtrain: error: the jobs could not be submitted:\nno such partition\n"
+        "look at the settings of the launcher: --cfg hydra --package hydra.launcher, without --multirun\n"
+    )
+
+
+def test_a_machine_without_slurm_is_named(run: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert run("-m", "hydra/launcher=slurm_a100", "task.data=x").err == (
+        "seqtrain: error: hydra/launcher=slurm_a100 needs SLURM, which is not on this machine\n"
+        "start it on the cluster, or take hydra/launcher=submitit_local\n"
+    )
 
 
 def test_a_launcher_without_a_sweep_is_refused(run: RunCommand) -> None:
