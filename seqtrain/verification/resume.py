@@ -42,6 +42,11 @@ NOT_SAVED = (
     "optimizer state outside of optimizer.state, a buffer that is not persistent, an attribute of a plug-in"
 )
 
+OTHER_MEASURES = (
+    "not exact: the weights are the same and the rows of measures are not. A measure depends on the time, or on sums "
+    "that are not saved"
+)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -113,7 +118,9 @@ class Outcome:
             return "exact: the run that was interrupted is the same to the bit"
         if not all(finding.is_equal for finding in self.before):
             return NOT_REPEATABLE
-        return OTHER_BATCHES if not self.batches.is_equal else NOT_SAVED
+        if not self.batches.is_equal:
+            return OTHER_BATCHES
+        return NOT_SAVED if not all(finding.is_equal for finding in self.after) else OTHER_MEASURES
 
 
 def compare(whole: Path, resumed: Path, options: Options) -> Outcome:

@@ -10,7 +10,15 @@ import pytest
 from seqtrain.errors import ConfigError
 from seqtrain.verification import resume
 from seqtrain.verification.comparison import Finding
-from seqtrain.verification.resume import NOT_REPEATABLE, NOT_SAVED, OTHER_BATCHES, Options, Outcome, parse
+from seqtrain.verification.resume import (
+    NOT_REPEATABLE,
+    NOT_SAVED,
+    OTHER_BATCHES,
+    OTHER_MEASURES,
+    Options,
+    Outcome,
+    parse,
+)
 from seqtrain.verification.runs import Interruption, Runs
 
 
@@ -45,18 +53,20 @@ def finding(is_equal: bool) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("batches", "before", "after", "verdict"),
+    ("equal", "verdict"),
     [
-        (True, True, True, "exact: the run that was interrupted is the same to the bit"),
-        (True, True, False, NOT_SAVED),
-        (False, True, False, OTHER_BATCHES),
-        (False, False, False, NOT_REPEATABLE),
+        ("batches metrics before after", "exact: the run that was interrupted is the same to the bit"),
+        ("batches before after", OTHER_MEASURES),
+        ("batches before", NOT_SAVED),
+        ("before", OTHER_BATCHES),
+        ("", NOT_REPEATABLE),
     ],
 )
-def test_the_verdict_tells_where_to_look(batches: bool, before: bool, after: bool, verdict: str) -> None:
-    outcome = Outcome(finding(batches), finding(after), [finding(before)], [finding(after)])
+def test_the_verdict_tells_where_to_look(equal: str, verdict: str) -> None:
+    batches, metrics, before, after = (finding(name in equal) for name in ("batches", "metrics", "before", "after"))
+    outcome = Outcome(batches, metrics, [before], [after])
     assert outcome.verdict == verdict
-    assert outcome.is_exact == (batches and before and after)
+    assert outcome.is_exact == verdict.startswith("exact")
 
 
 def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None:
