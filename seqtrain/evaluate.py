@@ -20,6 +20,7 @@ def run(config: EvaluateConfig, _job: Job) -> None:
         batching=config.batching,
         runtime=config.runtime,
         data=config.data,
+        use_ema=config.use_ema,
     )
     for name, value in evaluator.measure(config.split).items():
         print_result(f"{name}\t{value:.4f}")

@@ -28,6 +28,7 @@ def run(config: GenerateConfig, _job: Job) -> None:
         batching=config.batching,
         runtime=config.runtime,
         data=config.data,
+        use_ema=config.use_ema,
     )
     if config.score_reference:
         scored = generator.score_dataset(generator.task.dataset(config.split))

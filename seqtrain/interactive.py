@@ -22,6 +22,7 @@ def run(config: InteractiveConfig, _job: Job) -> None:
         batching=config.batching,
         runtime=config.runtime,
         data=config.data,
+        use_ema=config.use_ema,
     )
     if sys.stdin.isatty():
         console.print("A line in, a line out; Ctrl-D ends.")

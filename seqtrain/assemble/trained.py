@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from seqtrain.training.validation import Validator
 
 
-def load_trained(folder: Path) -> tuple[TrainConfig, Task, Model]:
+def load_trained(folder: Path, *, use_ema: bool | None = None) -> tuple[TrainConfig, Task, Model]:
     """Take config, task and model from a checkpoint folder, verified; the model is on the CPU, in evaluation mode.
+
+    Args:
+        folder: A checkpoint folder.
+        use_ema: Whether the weights are the averaged ones; None takes those where there are any.
 
     Raises:
         CheckpointError: The folder is missing, damaged, or does not fit this version of seqtrain.
@@ -33,14 +37,14 @@ def load_trained(folder: Path) -> tuple[TrainConfig, Task, Model]:
     from seqtrain.config.check import typed, written_out
     from seqtrain.config.versions import saved_config
     from seqtrain.training.checkpoint import CONFIG, Checkpoint
-    from seqtrain.training.weights import load_named_tensors
+    from seqtrain.training.weights import chosen_weights, load_named_tensors
 
     checkpoint = Checkpoint(folder)
     config = typed(TrainConfig, written_out(saved_config(checkpoint.config, str(checkpoint.folder / CONFIG))))
     task = build_task(config.task)
     task.load_assets(checkpoint.folder)
     model = build_model(config.model, task)
-    load_named_tensors(model, checkpoint.model, origin=str(checkpoint.folder))
+    load_named_tensors(model, chosen_weights(checkpoint, use_ema=use_ema), origin=str(checkpoint.folder))
     return config, task, model.eval()
 
 
@@ -51,6 +55,7 @@ def load_generator(
     batching: BatchingConfig,
     runtime: RuntimeConfig,
     data: str | None = None,
+    use_ema: bool | None = None,
 ) -> TextGenerator:
     """What writes with trained models.
 
@@ -60,6 +65,7 @@ def load_generator(
         batching: The limits of a batch.
         runtime: The machine.
         data: The folder of the text, instead of the one that the first model was trained on.
+        use_ema: Whether the weights are the averaged ones; None takes those where there are any.
 
     Raises:
         CheckpointError: A folder is missing or damaged, or the vocabularies differ.
@@ -67,10 +73,10 @@ def load_generator(
     from seqtrain.generation.text import TextGenerator
 
     machine = prepare_runtime(runtime)
-    config, task, model = load_trained(folders[0])
+    config, task, model = load_trained(folders[0], use_ema=use_ema)
     models = [model]
     for folder in folders[1:]:
-        _, other_task, other_model = load_trained(folder)
+        _, other_task, other_model = load_trained(folder, use_ema=use_ema)
         _require_same_vocabularies(task, other_task, folders[0], folder)
         models.append(other_model)
     if data is not None:
@@ -92,6 +98,7 @@ def load_evaluator(
     batching: BatchingConfig,
     runtime: RuntimeConfig,
     data: str | None = None,
+    use_ema: bool | None = None,
 ) -> Validator:
     """What measures a trained model on a split.
 
@@ -101,6 +108,7 @@ def load_evaluator(
         batching: The limits of a batch.
         runtime: The machine.
         data: The folder of the text, instead of the one that the model was trained on.
+        use_ema: Whether the weights are the averaged ones; None takes those where there are any.
 
     Raises:
         CheckpointError: The folder is missing or damaged.
@@ -109,7 +117,7 @@ def load_evaluator(
     from seqtrain.training.validation import Validator
 
     machine = prepare_runtime(runtime)
-    config, task, model = load_trained(folder)
+    config, task, model = load_trained(folder, use_ema=use_ema)
     if data is not None:
         config.task.data = data
     criterion = build_criterion(config.criterion, task)

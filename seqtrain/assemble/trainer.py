@@ -27,10 +27,12 @@ from seqtrain.errors import CheckpointError, ConfigError
 from seqtrain.files import write_text_atomically
 
 if TYPE_CHECKING:
+    from seqtrain.models.base import Model
     from seqtrain.tasks.base import Task
     from seqtrain.training.background import CheckpointWriter
     from seqtrain.training.checkpoint import Checkpoint
     from seqtrain.training.distributed import Processes
+    from seqtrain.training.ema import ExponentialAverage
     from seqtrain.training.keeper import CheckpointKeeper
     from seqtrain.training.loop import Trainer
     from seqtrain.training.recorder import Outputs, RowWriter
@@ -60,7 +62,15 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
         reduction=reduction,
         processes=runtime.processes,
         device=runtime.device,
+        average=_average(config, model),
     )
+
+
+def _average(config: TrainConfig, model: Model) -> ExponentialAverage | None:
+    from seqtrain.training.ema import ExponentialAverage
+
+    decay = config.training.ema_decay
+    return None if decay is None else ExponentialAverage(model, decay)
 
 
 def _place(config: TrainConfig, task: Task, module: TrainableModule, runtime: Runtime) -> GradientReduction:

@@ -48,6 +48,7 @@ CLASSES: Mapping[str, KeyClass] = {
     "training.update_freq": KeyClass.derived,
     "training.clip_norm": KeyClass.result,
     "training.seed": KeyClass.result,
+    "training.ema_decay": KeyClass.result,
     "training.reduction": KeyClass.result,
     "distributed.timeout_seconds": KeyClass.neither,
     "distributed.num_processes": KeyClass.neither,

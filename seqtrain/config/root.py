@@ -60,6 +60,9 @@ class TrainingConfig(RuntimeConfig):
     """An update whose gradient is not finite makes no step; stop after so many in a row, null goes on for ever."""
     seed: int = 1
     """Of the initial weights, the data order and dropout."""
+    ema_decay: float | None = None
+    """Keep an exponential moving average of the weights, which is what is validated and, by default, what is used of
+    the checkpoints. At update n this much of it stays: min(ema_decay, (1 + n) / (10 + n)). null keeps none."""
     reduction: Reduction = Reduction.sum
     """sum adds the gradients of an update's micro-batches as they come. exact adds them in pairs, in an order that does
     not depend on the number of processes, which gives the same bits with 1, 2 or more of them on the CPU; it sends
@@ -76,6 +79,8 @@ class TrainingConfig(RuntimeConfig):
             yield Problem("update_freq", f"must be at least 1, but is {self.update_freq}")
         if self.clip_norm < 0:
             yield Problem("clip_norm", f"must be at least 0, but is {self.clip_norm}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            yield Problem("ema_decay", f"must be between 0 and 1, such as 0.9999, or null, but is {self.ema_decay}")
         if not 0 <= self.seed < 2**32:
             yield Problem("seed", f"must be in [0, 2**32), but is {self.seed}")
 
@@ -211,6 +216,9 @@ class InferenceConfig(Section):
     """A checkpoint folder: outputs/RUN/checkpoints/best."""
     ensemble: list[str] = field(default_factory=list)
     """Further checkpoint folders: the mean of the models' probabilities decides."""
+    use_ema: bool | None = None
+    """Whether to use the averaged weights of the checkpoint (training.ema_decay) or the last ones; null takes the
+    averaged ones where there are any."""
     data: str | None = None
     """The folder of the text, instead of the one that the model was trained on."""
     batching: BatchingConfig = field(default_factory=BatchingConfig)

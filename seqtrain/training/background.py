@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,13 +68,8 @@ class BackgroundWriter(CheckpointWriter):
     def write(self, content: CheckpointContent, write: Callable[[CheckpointContent], None]) -> None:
         """See `CheckpointWriter`; the error is that of the write before."""
         self.wait()
-        copied = replace(
-            content,
-            model=self._copies.take("model", content.model),
-            criterion=self._copies.take("criterion", content.criterion),
-            optimizer=self._copies.take("optimizer", content.optimizer),
-            state=copy.deepcopy(content.state),
-        )
+        copies: Any = {Path(name).stem: self._copies.take(name, tensors) for name, tensors in content.tensors.items()}
+        copied = replace(content, state=copy.deepcopy(content.state), **copies)
         arrived = self._copies.arrival()
 
         def run() -> None:

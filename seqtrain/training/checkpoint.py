@@ -28,6 +28,7 @@ from seqtrain.training.tensor_file import write_tensors
 FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL, CRITERION, OPTIMIZER = "model.safetensors", "criterion.safetensors", "optimizer.safetensors"
+EMA = "ema.safetensors"
 STATE, CONFIG = "state.json", "config.yaml"
 _PREFIX = "update_"
 _TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
@@ -41,18 +42,26 @@ class CheckpointContent:
     Attributes:
         model: The model's parameters and buffers by name; a tied parameter once.
         criterion: The criterion's, where it is a module that has any.
-        optimizer: The optimizer's tensors, by "parameter name/state key".
+        optimizer: The optimizer's tensors, by "parameter name/state key"; None for weights that no run goes on from.
         state: Everything else that must survive, as JSON values.
         config: The run's resolved config, as YAML.
+        ema: The exponential moving average of the model's parameters, and its buffers, where a run keeps one.
         save_assets: Writes the task's vocabularies and tokenizer into the folder, perhaps from another thread.
     """
 
     model: Mapping[str, Tensor]
     criterion: Mapping[str, Tensor]
-    optimizer: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor] | None
     state: Mapping[str, Any]
     config: str
     save_assets: Callable[[Path], None]
+    ema: Mapping[str, Tensor] | None = None
+
+    @property
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """The tensors by the file that they belong to; there is none for a criterion without any."""
+        tensors = {MODEL: self.model, CRITERION: self.criterion or None, OPTIMIZER: self.optimizer, EMA: self.ema}
+        return {name: content for name, content in tensors.items() if content is not None}
 
 
 def checkpoint_name(num_updates: int) -> str:
@@ -91,10 +100,7 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
 
 
 def _write_files(folder: Path, content: CheckpointContent) -> None:
-    digests = {}
-    for name, tensors in ((MODEL, content.model), (CRITERION, content.criterion), (OPTIMIZER, content.optimizer)):
-        if tensors or name != CRITERION:
-            digests[name] = write_tensors(folder / name, tensors)
+    digests = {name: write_tensors(folder / name, tensors) for name, tensors in content.tensors.items()}
     state = {VERSION_KEY: len(STATE_MIGRATIONS), **content.state}
     (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False), encoding="utf-8")
     (folder / CONFIG).write_text(content.config, encoding="utf-8")
@@ -183,6 +189,11 @@ class Checkpoint:
     def optimizer(self) -> dict[str, Tensor]:
         """The optimizer's tensors by "parameter name/state key", on the CPU."""
         return self._tensors(OPTIMIZER)
+
+    @property
+    def ema(self) -> dict[str, Tensor] | None:
+        """The averaged weights by name, on the CPU; None where the run kept none."""
+        return self._tensors(EMA) if EMA in self._files else None
 
     @property
     def state(self) -> dict[str, Any]:

@@ -134,6 +134,8 @@ class Trainer:
                 first_batch=(state.epoch, state.next_batch),
             )
         state.num_updates += int(result.outcome.counts)
+        if result.outcome.counts and learner.average is not None:
+            learner.average.update(state.num_updates)
         self.guard.watch(WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches), result.outcome)
         self.guard.count(state)
         return result
@@ -258,7 +260,8 @@ class Trainer:
             state.pending_validation = False
             return False
         try:
-            measures = self.surroundings.validator.measure("valid")
+            with self.learner.averaged_weights():
+                measures = self.surroundings.validator.measure("valid")
         except ValidationInterruptedError:
             return False
         state.pending_validation = False

@@ -80,6 +80,7 @@ class Saver:
             },
             config=self.config_yaml,
             save_assets=self.learner.task.save_assets,
+            ema=None if self.learner.average is None else self.learner.average.tensors(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> tuple[TrainState, float | None]:
@@ -96,11 +97,20 @@ class Saver:
         load_named_tensors(learner.module.model, checkpoint.model, origin=str(checkpoint.folder))
         if isinstance(learner.module.criterion, nn.Module):
             load_named_tensors(learner.module.criterion, checkpoint.criterion, origin=str(checkpoint.folder))
+        self._restore_average(checkpoint)
         load_optimizer_state(learner.optimizer, learner.module, tensors=checkpoint.optimizer, plain=saved["optimizer"])
         self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
         self.lr_scheduler.lr = learner.optimizer.param_groups[0]["lr"]
         learner.precision.load_state_dict(saved["precision"])
         return TrainState.from_state_dict(saved["train"]), saved["metric"]
+
+    def _restore_average(self, checkpoint: Checkpoint) -> None:
+        average, saved = self.learner.average, checkpoint.ema
+        if average is not None and saved is not None:
+            average.load(saved, origin=str(checkpoint.folder))
+        elif average is not None:
+            logger.warning("%s has no averaged weights: the average begins with the weights of now", checkpoint.folder)
+            average.restart()
 
 
 def require_numbers(sums: Mapping[str, float], num_updates: int) -> None:

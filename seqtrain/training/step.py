@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
 from seqtrain.tasks.base import Task
 from seqtrain.training.distributed import Processes
+from seqtrain.training.ema import ExponentialAverage
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
@@ -70,11 +72,17 @@ class Learner(LossFunction):
         optimizer: Makes the step.
         reduction: Adds up the gradients of micro-batches and processes.
         processes: Who trains together.
+        average: Of the weights, where one is kept: it is what is validated.
     """
 
     optimizer: torch.optim.Optimizer
     reduction: GradientReduction
     processes: Processes
+    average: ExponentialAverage | None = None
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Let the model have the average as its weights, where one is kept, and its own again afterwards."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def training_loss(self, model: Model, batch: Batch) -> LossOutput:
         """The criterion that a task's `train_step` is handed.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from seqtrain.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from seqtrain.training.checkpoint import Checkpoint
 
 _SHOWN = 5
 
@@ -21,6 +25,25 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def chosen_weights(checkpoint: Checkpoint, *, use_ema: bool | None) -> dict[str, Tensor]:
+    """The weights of a checkpoint to use.
+
+    Args:
+        checkpoint: Whose weights.
+        use_ema: Whether they are the averaged ones; None takes those where there are any.
+
+    Raises:
+        CheckpointError: It has no averaged weights, and they are asked for.
+    """
+    averaged = None if use_ema is False else checkpoint.ema
+    if averaged is None and use_ema:
+        raise CheckpointError(
+            f"{checkpoint.folder} has no averaged weights: its run kept none",
+            remedy="leave use_ema=true out, or train with training.ema_decay",
+        )
+    return checkpoint.model if averaged is None else averaged
+
+
 def load_named_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
     """Copy tensors into a module's parameters and buffers.
 
@@ -32,7 +55,20 @@ def load_named_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, orig
     Raises:
         CheckpointError: Names or shapes do not fit; nothing was copied.
     """
-    own = named_tensors(module)
+    copy_tensors(named_tensors(module), tensors, origin=origin)
+
+
+def copy_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Copy tensors into those of the same names.
+
+    Args:
+        own: Take the values; their dtype and device stay.
+        tensors: The values.
+        origin: Where they come from, for messages.
+
+    Raises:
+        CheckpointError: Names or shapes do not fit; nothing was copied.
+    """
     missing, surplus = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
     if missing or surplus:
         lines = [f"{origin} does not fit the model:"]
