@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ MODEL, CRITERION, OPTIMIZER = "model.safetensors", "criterion.safetensors", "opt
 EMA = "ema.safetensors"
 STATE, CONFIG = "state.json", "config.yaml"
 _PREFIX = "update_"
-_TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
+TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
 _MAX_JSON_BYTES = 64 << 20
 
 
@@ -47,6 +48,8 @@ class CheckpointContent:
         config: The run's resolved config, as YAML.
         ema: The exponential moving average of the model's parameters, and its buffers, where a run keeps one.
         save_assets: Writes the task's vocabularies and tokenizer into the folder, perhaps from another thread.
+        parts: Files with tensors that several processes have written aside, to be moved into the folder, and their
+            SHA-256. See `seqtrain.training.sharded`.
     """
 
     model: Mapping[str, Tensor]
@@ -55,6 +58,7 @@ class CheckpointContent:
     state: Mapping[str, Any]
     config: str
     save_assets: Callable[[Path], None]
+    parts: Mapping[Path, str] = field(default_factory=dict)
     ema: Mapping[str, Tensor] | None = None
 
     @property
@@ -80,7 +84,7 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
     Raises:
         CheckpointError: The disk is full, or the folder cannot be written; nothing is left behind.
     """
-    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{os.getpid()}")
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -100,7 +104,12 @@ def write_checkpoint(folder: Path, content: CheckpointContent) -> None:
 
 
 def _write_files(folder: Path, content: CheckpointContent) -> None:
-    digests = {name: write_tensors(folder / name, tensors) for name, tensors in content.tensors.items()}
+    digests = {}
+    for path, digest in content.parts.items():
+        path.rename(folder / path.name)
+        digests[path.name] = digest
+    if not content.parts:
+        digests = {name: write_tensors(folder / name, tensors) for name, tensors in content.tensors.items()}
     state = {VERSION_KEY: len(STATE_MIGRATIONS), **content.state}
     (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False), encoding="utf-8")
     (folder / CONFIG).write_text(content.config, encoding="utf-8")
@@ -178,22 +187,22 @@ class Checkpoint:
     @property
     def model(self) -> dict[str, Tensor]:
         """The model's tensors by name, on the CPU."""
-        return self._tensors(MODEL)
+        return self.read(MODEL)
 
     @property
     def criterion(self) -> dict[str, Tensor]:
         """The criterion's tensors by name, on the CPU; most criterions have none."""
-        return self._tensors(CRITERION) if CRITERION in self._files else {}
+        return self.read(CRITERION)
 
     @property
     def optimizer(self) -> dict[str, Tensor]:
         """The optimizer's tensors by "parameter name/state key", on the CPU."""
-        return self._tensors(OPTIMIZER)
+        return self.read(OPTIMIZER)
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
         """The averaged weights by name, on the CPU; None where the run kept none."""
-        return self._tensors(EMA) if EMA in self._files else None
+        return self.read(EMA) if any(name.startswith(Path(EMA).stem) for name in self._files) else None
 
     @property
     def state(self) -> dict[str, Any]:
@@ -216,14 +225,37 @@ class Checkpoint:
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{self.folder / CONFIG} is no text: {error}") from error
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
-        if name not in self._files:
-            raise CheckpointError(f"{self.folder} has no {name}")
-        # Read, not mapped: a mapped file that is truncated later would end the process.
-        try:
-            return load_tensors((self.folder / name).read_bytes())
-        except safetensors.SafetensorError as error:
-            raise CheckpointError(f"{self.folder / name} is no safetensors file: {error}") from error
+    def read(self, name: str, like: Callable[[str], Tensor | None] | None = None) -> dict[str, Tensor]:
+        """Tensors by name.
+
+        Args:
+            name: MODEL, CRITERION or OPTIMIZER.
+            like: By name, the tensor that will take the value. Where it is sharded, so is what is returned for it, and
+                only this process's part is read; everything else is whole, and on the CPU.
+
+        Raises:
+            CheckpointError: The checkpoint has none of the kind, or they cannot be read.
+        """
+        stem, _, suffix = name.partition(".")
+        pattern = re.compile(rf"{stem}(-\d+-of-\d+)?\.{suffix}")
+        files = [self.folder / file for file in sorted(self._files) if pattern.fullmatch(file)]
+        if files and (like is not None or files != [self.folder / name]):
+            from seqtrain.training.sharded import read_parts
+
+            return read_parts(files, like or (lambda _: None))
+        if files:
+            return _read_tensors(files[0])
+        if name == CRITERION:  # most have no tensors
+            return {}
+        raise CheckpointError(f"{self.folder} has no {name}")
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    # Read, not mapped: a mapped file that is truncated later would end the process.
+    try:
+        return load_tensors(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is no safetensors file: {error}") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -262,5 +294,5 @@ def remove_debris(folder: Path) -> None:
             else:  # interrupted between the two renames
                 path.rename(target)
         for path in folder.iterdir():
-            if path.name.startswith((_TEMPORARY, _TRASH)):
+            if path.name.startswith((TEMPORARY, _TRASH)):
                 shutil.rmtree(path, ignore_errors=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqtrain.errors import CheckpointError
+from seqtrain.training.shards import shard_like
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -58,7 +59,7 @@ def load_optimizer_state(
         if isinstance(value, Tensor):
             # Counters of torch's optimizers stay on the CPU; what has the parameter's shape lives beside it.
             like = parameter if value.shape == parameter.shape else torch.empty((), dtype=value.dtype)
-            optimizer.state[parameter][key] = value.to(device=like.device).clone()
+            optimizer.state[parameter][key] = shard_like(value.to(device=like.device), like).clone()
         else:
             optimizer.state[parameter][key] = value
     if len(plain["groups"]) != len(optimizer.param_groups):

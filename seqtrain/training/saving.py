@@ -13,10 +13,12 @@ from torch import nn
 from seqtrain.errors import TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
 from seqtrain.training.background import CheckpointWriter
-from seqtrain.training.checkpoint import Checkpoint, CheckpointContent
+from seqtrain.training.checkpoint import CRITERION, MODEL, OPTIMIZER, Checkpoint, CheckpointContent
 from seqtrain.training.guard import require_finite_weights
 from seqtrain.training.keeper import CheckpointKeeper
 from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
+from seqtrain.training.sharded import save_together
+from seqtrain.training.shards import is_sharded
 from seqtrain.training.state import TrainState
 from seqtrain.training.step import Learner
 from seqtrain.training.weights import load_named_tensors, named_tensors
@@ -43,7 +45,7 @@ class Saver:
     writer: CheckpointWriter = field(default_factory=CheckpointWriter)
 
     def save(self, state: TrainState, *, metric: float | None) -> None:
-        """Write a checkpoint of this moment; only the first process writes.
+        """Write a checkpoint of this moment. The first process writes it, or each its parts where tensors are sharded.
 
         Args:
             state: Where the run stands.
@@ -55,14 +57,23 @@ class Saver:
         """
         require_numbers(state.interval_sums, state.num_updates)
         require_finite_weights(self.learner, state.num_updates)
-        if not self.learner.processes.is_first:
+        num_updates, processes = state.num_updates, self.learner.processes
+        if self._is_sharded:
+            path = save_together(self.keeper, self._content(state, metric), num_updates, processes)
+            if processes.is_first:
+                logger.info("saved %s", path)
             return
-        num_updates = state.num_updates
+        if not processes.is_first:
+            return
 
         def write(content: CheckpointContent) -> None:
             logger.info("saved %s", self.keeper.save(content, num_updates))
 
         self.writer.write(self._content(state, metric), write)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return any(is_sharded(parameter) for parameter in self.learner.module.parameters())
 
     def _content(self, state: TrainState, metric: float | None) -> CheckpointContent:
         module = self.learner.module
@@ -94,15 +105,22 @@ class Saver:
         """
         saved: dict[str, Any] = checkpoint.state
         learner = self.learner
-        load_named_tensors(learner.module.model, checkpoint.model, origin=str(checkpoint.folder))
+        self._load_weights(checkpoint, MODEL, learner.module.model)
         if isinstance(learner.module.criterion, nn.Module):
-            load_named_tensors(learner.module.criterion, checkpoint.criterion, origin=str(checkpoint.folder))
+            self._load_weights(checkpoint, CRITERION, learner.module.criterion)
+        parameters = dict(learner.module.named_parameters())
+        like = (lambda label: parameters.get(label.rpartition("/")[0])) if self._is_sharded else None
+        tensors = checkpoint.read(OPTIMIZER, like)
         self._restore_average(checkpoint)
-        load_optimizer_state(learner.optimizer, learner.module, tensors=checkpoint.optimizer, plain=saved["optimizer"])
+        load_optimizer_state(learner.optimizer, learner.module, tensors=tensors, plain=saved["optimizer"])
         self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
         self.lr_scheduler.lr = learner.optimizer.param_groups[0]["lr"]
         learner.precision.load_state_dict(saved["precision"])
         return TrainState.from_state_dict(saved["train"]), saved["metric"]
+
+    def _load_weights(self, checkpoint: Checkpoint, name: str, module: nn.Module) -> None:
+        like = named_tensors(module).get if self._is_sharded else None
+        load_named_tensors(module, checkpoint.read(name, like), origin=str(checkpoint.folder))
 
     def _restore_average(self, checkpoint: Checkpoint) -> None:
         average, saved = self.learner.average, checkpoint.ema

@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 
 from seqtrain.training.distributed import collective
 
-__all__ = ["is_sharded", "local_part", "norm_of_parts", "whole_parameters"]
+__all__ = ["is_sharded", "local_part", "norm_of_parts", "shard_like", "whole_parameters"]
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -29,6 +29,16 @@ def local_part(tensor: Tensor) -> Tensor:
     sharded: Any = tensor
     part: Tensor = sharded.to_local()
     return part
+
+
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor that every process has whole, sharded like another one of its shape, if that is sharded."""
+    if is_sharded(tensor) or not is_sharded(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    sharded: Any = like
+    return distribute_tensor(tensor.to(like.device), sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
 def norm_of_parts(tensors: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,12 +40,13 @@ _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _ALIGNMENT = 8  # of the header's end, in bytes
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> str:
     """Write tensors by name, and wait until they are on the disk.
 
     Args:
         path: The file.
         tensors: On any device, of any shape; two of them must not share memory for the file to be read as it was.
+        metadata: What else the header says.
 
     Returns:
         The SHA-256 of the file, in hexadecimal.
@@ -55,7 +57,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     ordered = sorted(tensors.items(), key=lambda item: (_RANKS[item[1].dtype], item[0]))
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        header = _header(ordered)
+        header = _header(ordered, metadata)
         digest.update(header)
         file.write(header)
         for _, tensor in ordered:
@@ -67,9 +69,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _header(ordered: list[tuple[str, Tensor]]) -> bytes:
+def _header(ordered: list[tuple[str, Tensor]], metadata: Mapping[str, str] | None) -> bytes:
     """Its own length, then JSON: each tensor's number format, shape, and place in what follows."""
-    entries = {}
+    entries: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     start = 0
     for name, tensor in ordered:
         end = start + tensor.numel() * tensor.element_size()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqtrain.errors import CheckpointError
+from seqtrain.training.shards import shard_like
 
 if TYPE_CHECKING:
     from seqtrain.training.checkpoint import Checkpoint
@@ -84,4 +85,4 @@ def copy_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, or
             )
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(shard_like(tensors[name], tensor))

@@ -1,0 +1,171 @@
+"""Checkpoints of runs whose tensors lie in parts: every process writes its own, and any number of processes read them.
+
+The files are those of torch.distributed.checkpoint's safetensors storage: the header of each says where in the whole
+tensor a part begins. torch's HuggingFaceStorageReader reads them, for one process or many. Its writer is not used: it
+sends pickles between the processes, and holds two copies of everything; what it writes is the same. torch's own format
+is a pickle, and is neither written nor read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from seqtrain.errors import CheckpointError
+from seqtrain.training.checkpoint import TEMPORARY, CheckpointContent, checkpoint_name
+from seqtrain.training.distributed import Processes
+from seqtrain.training.shards import is_sharded, local_part
+from seqtrain.training.tensor_file import write_tensors
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    from seqtrain.training.keeper import CheckpointKeeper
+
+__all__ = ["read_parts", "save_together"]
+
+T = TypeVar("T")
+
+
+def save_together(keeper: CheckpointKeeper, content: CheckpointContent, num_updates: int, processes: Processes) -> Path:
+    """Write a checkpoint, each process its parts of the tensors. The training waits.
+
+    Args:
+        keeper: Of the run; the first process's is used.
+        content: What this process has. The files that are not tensors are the first process's.
+        num_updates: Of the run.
+        processes: All of them call this.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        CheckpointError: In all processes, if one of them could not write; nothing is left behind.
+    """
+    aside = keeper.folder / f"{TEMPORARY}{checkpoint_name(num_updates)}-parts"
+
+    def commit() -> str:
+        parts = {aside / name: digest for share in shares for name, digest in share.items()}
+        whole = replace(content, model={}, criterion={}, optimizer={}, parts=parts)
+        return str(keeper.save(whole, num_updates))
+
+    try:
+        _together(processes, lambda: _make_empty(aside) if processes.is_first else None)
+        shares = _together(processes, lambda: _write_parts(aside, content, processes))
+        folder, *_ = _together(processes, lambda: commit() if processes.is_first else None)
+    finally:
+        if processes.is_first:
+            shutil.rmtree(aside, ignore_errors=True)
+    return Path(str(folder))
+
+
+def _make_empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _together(processes: Processes, function: Callable[[], T]) -> list[T]:
+    """Call a function in every process; what each returned, which must be JSON.
+
+    Raises:
+        CheckpointError: It failed in one of them, and so in all.
+    """
+    result, failure = None, None
+    try:
+        result = function()
+    except CheckpointError as error:
+        failure = str(error)
+    except OSError as error:
+        failure = f"the checkpoint could not be written: {error}"
+    answers = processes.gather([result, failure])
+    for rank, (_, message) in enumerate(answers):
+        if message is not None:
+            raise CheckpointError(
+                f"process {rank}: {message}",
+                remedy="make room on the disk and start the same command again; the last good checkpoint is untouched",
+            )
+    return [value for value, _ in answers]
+
+
+def _write_parts(folder: Path, content: CheckpointContent, processes: Processes) -> dict[str, str]:
+    """Write this process's files; their SHA-256 by name."""
+    digests = {}
+    for name, tensors in content.tensors.items():
+        parts: dict[str, Tensor] = {}
+        offsets: dict[str, list[int]] = {}
+        for label, tensor in tensors.items():
+            part = local_part(tensor)
+            if part.numel() if is_sharded(tensor) else processes.is_first:
+                parts[label], offsets[label] = part, _offsets(tensor)
+        if parts:
+            stem, _, suffix = name.partition(".")
+            numbered = f"{stem}-{processes.rank + 1:05d}-of-{processes.world_size:05d}.{suffix}"
+            info = json.dumps({label: {"saved_offsets": offset} for label, offset in offsets.items()})
+            digests[numbered] = write_tensors(folder / numbered, parts, metadata={"DCP_SHARDING_INFO": info})
+    return digests
+
+
+def _offsets(tensor: Tensor) -> list[int]:
+    """Where this process's part begins in the whole."""
+    if not is_sharded(tensor):
+        return [0] * tensor.dim()
+    sharded: Any = tensor
+    (chunk,) = sharded.__create_chunk_list__()  # how torch.distributed.checkpoint asks
+    return list(chunk.offsets)
+
+
+def read_parts(files: Sequence[Path], like: Callable[[str], Tensor | None]) -> dict[str, Tensor]:
+    """Put the tensors of a checkpoint together.
+
+    Args:
+        files: One that holds whole tensors, or those of all processes of a run. Nothing else is read.
+        like: By name, the tensor that will take the value. Where that is sharded, so is the result, and only this
+            process's part is read; else the result is whole, and on the CPU.
+
+    Raises:
+        CheckpointError: A file is no safetensors file, or a part is missing.
+    """
+    from safetensors import SafetensorError
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystem
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    class TheseFiles(FileSystem):
+        def ls(self, path: Any) -> list[str]:
+            return [str(file) for file in files]
+
+    reader: Any = HuggingFaceStorageReader(str(files[0].parent))
+    reader.fs = TheseFiles()
+    try:
+        entries: dict[str, TensorStorageMetadata] = reader.read_metadata().state_dict_metadata
+        tensors = {name: _room(name, entry, like(name)) for name, entry in entries.items()}
+        with warnings.catch_warnings():  # each process reads alone: there is nothing to tell the others
+            warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+            load(dict(tensors), storage_reader=reader, no_dist=True)
+    except (SafetensorError, CheckpointException, ValueError, KeyError, TypeError) as error:
+        message = str(error).strip().splitlines()[-1]
+        raise CheckpointError(f"{files[0].parent}: its tensors cannot be read: {message}") from error
+    return tensors
+
+
+def _room(name: str, entry: TensorStorageMetadata, like: Tensor | None) -> Tensor:
+    """An empty tensor for what a checkpoint holds, once it is clear that it holds all of it."""
+    ends = 0
+    for chunk in sorted(entry.chunks, key=lambda chunk: chunk.offsets[:1]):
+        rest = tuple(chunk.offsets[1:]), tuple(chunk.sizes[1:])
+        if list(chunk.offsets[:1]) not in ([], [ends]) or rest != ((0,) * (len(entry.size) - 1), tuple(entry.size[1:])):
+            raise CheckpointError(f"the checkpoint lacks a part of {name}, or has one twice")
+        ends += chunk.sizes[0] if chunk.sizes else 0
+    dtype = entry.properties.dtype
+    if like is not None and is_sharded(like) and like.shape == entry.size:
+        return torch.empty_like(like, dtype=dtype, requires_grad=False)
+    return torch.empty(entry.size, dtype=dtype)
