@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +28,25 @@ def run(config: TrainConfig, job: Job) -> float | None:
     Raises:
         PreemptedError: A signal asked for an end; the run is saved.
     """
-    from seqtrain.config.ranks import this_rank
+    from seqtrain.config.ranks import is_numbered, this_rank
     from seqtrain.training.signals import StopRequest
 
     with StopRequest() as stop:
+        if config.distributed.num_processes is not None and not is_numbered():
+            from seqtrain.rank import train_in_processes
+
+            found = replace(job, run_dir=_choose_folder(job, _written(job)), flags=job.flags - {"resume"})
+            return train_in_processes(config, found, stop)
         return _lead(config, job, stop) if this_rank().is_first else _follow(config, stop)
 
 
 def _lead(config: TrainConfig, job: Job, stop: StopRequest) -> float | None:
     """Train as the process that owns the run folder and the display."""
     from seqtrain.console import configure_logging
-    from seqtrain.training.run_folder import RunConfig, RunFolder
+    from seqtrain.training.run_folder import RunFolder
     from seqtrain.training.unfinished import mention_unfinished
 
-    written = RunConfig(job.hydra_files["config.yaml"], job.resolved, job.hydra_files)
+    written = _written(job)
     with RunFolder(_choose_folder(job, written), written, job.allowed_changes) as folder:
         configure_logging(folder.paths.log)
         if not folder.paths.checkpoints.exists():
@@ -99,6 +105,12 @@ def _raise_if_stopped(trainer: Trainer, reason: str, folder: Path) -> None:
             f"{reason} at update {trainer.state.num_updates}: the run is saved in {folder}",
             remedy="the same command goes on from there",
         )
+
+
+def _written(job: Job) -> RunConfig:
+    from seqtrain.training.run_folder import RunConfig
+
+    return RunConfig(job.hydra_files["config.yaml"], job.resolved, job.hydra_files)
 
 
 def _choose_folder(job: Job, config: RunConfig) -> Path:

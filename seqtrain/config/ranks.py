@@ -28,6 +28,11 @@ class Rank:
         return self.rank == 0
 
 
+def is_numbered() -> bool:
+    """Whether torchrun, or something like it, started this process."""
+    return "RANK" in os.environ
+
+
 def this_rank() -> Rank:
     """What RANK, WORLD_SIZE and LOCAL_RANK say; one process alone where they are not set.
 

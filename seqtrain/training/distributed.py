@@ -8,6 +8,7 @@ point, or by none.
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = ["ProcessGroup", "Processes", "SingleProcess", "collective", "join_pro
 T = TypeVar("T")
 
 _STARTUP = timedelta(days=1)  # the first process may have a large text to tokenize
+_STEP_SECONDS = 0.05
 
 
 class Processes(ABC):
@@ -126,6 +128,9 @@ class ProcessGroup(Processes):
         timeout = timedelta(seconds=config.timeout_seconds)
         backend = config.backend or ("nccl" if device.type == "cuda" else "gloo")
         store, _, _ = next(rendezvous("env://", rank.rank, rank.world_size, timeout=_STARTUP))
+        self._store = PrefixStore("seqtrain", store)
+        self._store.set(f"here {rank.rank}", "")
+        self._wait([f"here {other}" for other in range(rank.world_size)])
         distributed.init_process_group(
             backend,
             store=PrefixStore("groups", store),
@@ -135,7 +140,6 @@ class ProcessGroup(Processes):
             device_id=device if backend == "nccl" else None,
         )
         self._hosts = distributed.new_group(backend="gloo", timeout=timeout)
-        self._store = PrefixStore("seqtrain", store)
         self._num_waits = 0
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
@@ -181,11 +185,16 @@ class ProcessGroup(Processes):
         key = f"first {self._num_waits}"
         if self.is_first:
             result = function()
-            self._store.set(key, "done")
+            self._store.set(key, "")
             return result
-        with collective():
-            self._store.wait([key], _STARTUP)
+        self._wait([key])
         return function()
+
+    def _wait(self, keys: list[str]) -> None:
+        """Wait until others have set keys, in steps that let a signal through, as torch's own waiting does not."""
+        with collective():
+            while not self._store.check(keys):
+                time.sleep(_STEP_SECONDS)
 
     def close(self) -> None:
         """See `Processes`; the others may still be writing."""
@@ -207,8 +216,8 @@ def collective() -> Iterator[None]:
         if is_out_of_memory(error):  # of a backward pass, whose gradients travel while it computes
             raise
         raise TrainingError(
-            f"another process of this run ended, or did not answer in time: {str(error).splitlines()[0]}",
-            remedy="see the message of the process that failed; the same command goes on from the last checkpoint",
+            "another process of this run ended, or did not answer in time",
+            remedy="see what that process says; the same command goes on from the last checkpoint",
         ) from error
 
 
