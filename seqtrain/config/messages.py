@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -48,7 +49,9 @@ def report(error: Exception, *, show_all: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, SeqtrainError):
         word = "stopped" if isinstance(error, PreemptedError) else "error"
-        print(f"seqtrain: {word}: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        name = "seqtrain" if rank == "0" else f"seqtrain, process {rank}"
+        print(f"{name}: {word}: {error}", file=sys.stderr)
         return error.exit_status
     return 1
 
