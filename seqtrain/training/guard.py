@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from seqtrain.config.root import TrainingConfig
 from seqtrain.data.batch import Batch
 from seqtrain.errors import TrainingError
 from seqtrain.files import write_bytes_atomically, write_text_atomically
@@ -45,11 +46,19 @@ class GuardOptions:
         max_in_a_row: Updates in a row without a step, at which the run ends; None goes on for ever.
         seed: Of the run.
         folder: Of the run.
+        num_behind: How many updates later an outcome is looked at.
     """
 
     max_in_a_row: int | None
     seed: int
     folder: Path
+    num_behind: int = 0
+
+    @classmethod
+    def of(cls, training: TrainingConfig, folder: Path, device: torch.device) -> GuardOptions:
+        """Those of a run."""
+        is_behind = device.type == "cuda"
+        return cls(training.max_nonfinite_updates, training.seed, folder, _UPDATES_BEHIND if is_behind else 0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,6 @@ class UpdateGuard:
     def __init__(self, learner: Learner, options: GuardOptions) -> None:
         self._learner = learner
         self._options = options
-        self._num_behind = _UPDATES_BEHIND if learner.device.type == "cuda" else 0
         self._watched: deque[tuple[WatchedUpdate, StepOutcome, HostCopy]] = deque()
 
     def watch(self, update: WatchedUpdate, outcome: StepOutcome) -> None:
@@ -96,7 +104,7 @@ class UpdateGuard:
         Raises:
             TrainingError: So many in a row had no step that the run cannot go on.
         """
-        while len(self._watched) > (0 if is_all else self._num_behind):
+        while len(self._watched) > (0 if is_all else self._options.num_behind):
             update, outcome, copy = self._watched.popleft()
             is_bad = copy.read()
             if is_bad and isinstance(outcome.skipped, Tensor):

@@ -59,10 +59,8 @@ class Trainer:
         self.max_positions = max_positions
         self.state = TrainState()
         self.recorder = Recorder(self.learner.task, self.learner.processes, surroundings.outputs)
-        self.guard = UpdateGuard(
-            self.learner,
-            GuardOptions(config.training.max_nonfinite_updates, config.training.seed, saver.keeper.folder.parent),
-        )
+        guard_options = GuardOptions.of(config.training, saver.keeper.folder.parent, self.learner.device)
+        self.guard = UpdateGuard(self.learner, guard_options)
         self._metric: float | None = None  # of a validation at the present update
         self._last_save_update: int | None = None
         self._last_save_seconds = 0.0

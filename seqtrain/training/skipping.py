@@ -54,8 +54,9 @@ def forget_update(optimizer: Optimizer) -> None:
 def make_step(precision: MixedPrecision, optimizer: Optimizer, norm: Tensor) -> StepOutcome:
     """Make the optimizer's step, unless the gradient is not finite.
 
-    With torch's fused optimizers on CUDA the device decides, and the host does not wait. Others cannot do that: for
-    them the host looks at the norm first. On the CPU looking costs nothing.
+    With torch's fused optimizers on CUDA the device decides, and the host does not wait. Others cannot do that, nor can
+    those before their first step, which makes their state: there the host looks at the norm. On the CPU looking costs
+    nothing.
 
     Args:
         precision: The number format; float16 looks for overflows itself.
@@ -68,7 +69,7 @@ def make_step(precision: MixedPrecision, optimizer: Optimizer, norm: Tensor) -> 
         if not made and _skips_on_device(optimizer):
             forget_update(optimizer)
         return StepOutcome(counts=made, skipped=not made, is_bad=not made and is_exhausted)
-    if norm.is_cuda and _skips_on_device(optimizer):
+    if norm.is_cuda and optimizer.state and _skips_on_device(optimizer):
         skipped = step_on_device(optimizer, norm)
         return StepOutcome(counts=True, skipped=skipped, is_bad=skipped)
     is_bad = not math.isfinite(norm.item())
