@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format type test cover bench docs clean
+.PHONY: help venv demo lint format type test faults cover bench docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ type: $(INSTALLED)  ## Check the types with mypy
 
 test: $(INSTALLED)  ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+faults: $(INSTALLED)  ## Kill, stop, starve and damage runs: the whole fault suite, and its figures (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/faults tests/config/test_fuzz.py \
+		--faults 100 --faults-report benchmarks/results/faults.md
 
 cover: $(INSTALLED)  ## Run all tests and show the lines that none of them reaches
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov=seqtrain --cov-report=term-missing:skip-covered

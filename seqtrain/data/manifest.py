@@ -43,22 +43,28 @@ def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     listed = _read(folder)
     digests: dict[str, str] = {}
     for name in names:
-        path = folder / name
-        entry = listed.get(name)
-        if not path.is_file():
-            raise DataError(f"{path}: missing")
-        if entry is not None and path.stat().st_size != entry["size"]:
-            raise DataError(
-                f"{path}: has {path.stat().st_size} bytes instead of {entry['size']}, as {NAME} says",
-                remedy="the file was truncated or altered: make the folder again",
-            )
-        digests[name] = sha256(path)
-        if entry is not None and digests[name] != entry["sha256"]:
-            raise DataError(
-                f"{path}: its content is not what was written (the checksum differs from {NAME})",
-                remedy="the file was altered or the disk is failing: make the folder again",
-            )
+        try:
+            digests[name] = _checked_digest(folder / name, listed.get(name))
+        except OSError as error:
+            raise DataError(f"{folder / name}: cannot be read: {error.strerror}") from error
     return digests
+
+
+def _checked_digest(path: Path, entry: Mapping[str, object] | None) -> str:
+    if not path.is_file():
+        raise DataError(f"{path}: missing")
+    if entry is not None and path.stat().st_size != entry["size"]:
+        raise DataError(
+            f"{path}: has {path.stat().st_size} bytes instead of {entry['size']}, as {NAME} says",
+            remedy="the file was truncated or altered: make the folder again",
+        )
+    found = sha256(path)
+    if entry is not None and found != entry["sha256"]:
+        raise DataError(
+            f"{path}: its content is not what was written (the checksum differs from {NAME})",
+            remedy="the file was altered or the disk is failing: make the folder again",
+        )
+    return found
 
 
 def listed_files(folder: Path) -> list[str]:

@@ -20,6 +20,7 @@ from seqtrain.files import write_text_atomically
 
 SPECIAL_SYMBOLS: Final = ("<s>", "<pad>", "</s>", "<unk>")
 _OVERWRITE = "#fairseq:overwrite"
+_MAX_DIGITS = 18  # of a count; Python itself takes no more than some thousands
 
 
 class Vocabulary:
@@ -155,7 +156,7 @@ def _parse_line(line: str, place: str) -> tuple[str, int, bool]:
     text = line.rstrip()
     overwrite = text.endswith(f" {_OVERWRITE}")
     symbol, space, count = text.removesuffix(f" {_OVERWRITE}").rpartition(" ")
-    if not space or not symbol or not (count.isascii() and count.isdigit()):
+    if not space or not symbol or not (count.isascii() and count.isdigit() and len(count) <= _MAX_DIGITS):
         raise DataError(
             f"{place}: expected a symbol, a space and its count, but found {line[:80]!r}",
             remedy="a vocabulary file has a line for each symbol, such as: house 42",

@@ -82,3 +82,8 @@ def test_a_list_that_names_a_file_elsewhere_is_refused(folder: Path) -> None:
     (inside / "dataset.json").write_text(manifest._text({"../train.bin": {"size": 6, "sha256": ""}}))
     with pytest.raises(DataError, match=r"names a file outside of its folder: '\.\./train\.bin'"):
         listed_files(inside)
+
+
+def test_a_name_that_the_system_does_not_take_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        checked_digests(folder, ["x" * 300])
