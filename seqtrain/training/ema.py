@@ -47,14 +47,21 @@ class ExponentialAverage:
         self._average = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     @torch.no_grad()
-    def update(self, num_updates: int) -> None:
+    def update(self, num_updates: int, skipped: Tensor | bool = False) -> None:
         """Take the parameters of an update in.
 
         Args:
             num_updates: The updates that were made, this one included.
+            skipped: Whether it made no step, so that the average stays; a tensor () of bools if only the device knows.
         """
         weight = 1.0 - decay_at(num_updates, self._decay)
-        torch._foreach_lerp_(_parts(self._average), _parts(self._parameters), weight)
+        average, parameters = _parts(self._average), _parts(self._parameters)
+        if isinstance(skipped, Tensor):
+            steps = torch._foreach_sub(parameters, average)
+            torch._foreach_mul_(steps, torch.where(skipped, 0.0, weight))
+            torch._foreach_add_(average, steps)
+        elif not skipped:
+            torch._foreach_lerp_(average, parameters, weight)
 
     @torch.no_grad()
     def restart(self) -> None:

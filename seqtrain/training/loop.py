@@ -133,7 +133,7 @@ class Trainer:
             )
         state.num_updates += int(result.outcome.counts)
         if result.outcome.counts and learner.average is not None:
-            learner.average.update(state.num_updates)
+            learner.average.update(state.num_updates, result.outcome.skipped)
         self.guard.watch(WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches), result.outcome)
         self.guard.count(state)
         return result

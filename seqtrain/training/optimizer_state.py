@@ -51,14 +51,17 @@ def load_optimizer_state(
         CheckpointError: The state belongs to other parameters.
     """
     parameters = dict(module.named_parameters())
+    fused = {id(member) for group in optimizer.param_groups if group.get("fused") for member in group["params"]}
     for label, value in [*tensors.items(), *plain["values"].items()]:
         name, _, key = label.rpartition("/")
         parameter = parameters.get(name)
         if parameter is None:
             raise CheckpointError(f"the checkpoint has optimizer state of {name}, which the model does not have")
         if isinstance(value, Tensor):
-            # Counters of torch's optimizers stay on the CPU; what has the parameter's shape lives beside it.
-            like = parameter if value.shape == parameter.shape else torch.empty((), dtype=value.dtype)
+            # Counters of torch's optimizers stay on the CPU, unless a fused kernel reads them there where it runs; what
+            # has the parameter's shape lives beside it.
+            device = parameter.device if id(parameter) in fused else torch.device("cpu")
+            like = parameter if value.shape == parameter.shape else torch.empty((), dtype=value.dtype, device=device)
             optimizer.state[parameter][key] = shard_like(value.to(device=like.device), like).clone()
         else:
             optimizer.state[parameter][key] = value

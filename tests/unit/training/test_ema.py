@@ -45,6 +45,16 @@ def test_the_average_is_that_of_the_formula() -> None:
         assert average.tensors()["weight"][0].item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("known_by", ["host", "device"])
+def test_an_update_without_a_step_leaves_the_average_as_it_is(known_by: str) -> None:
+    model = Model()
+    average = ExponentialAverage(model, 0.5)
+    train(model, 5.0)
+    for skipped, expected in [(True, 1.0), (False, 0.5 * 1 + 0.5 * 5), (True, 3.0)]:
+        average.update(100, skipped if known_by == "host" else torch.tensor(skipped))
+        assert average.tensors()["weight"][0].item() == expected
+
+
 def test_what_does_not_change_has_itself_as_the_average() -> None:
     model = Model()
     average = ExponentialAverage(model, 0.99)
