@@ -32,6 +32,7 @@ def run(config: TrainConfig, job: Job) -> float | None:
     from seqtrain.training.signals import StopRequest
 
     with StopRequest() as stop:
+        stop.limit(config.training.time_budget_hours)
         if config.distributed.num_processes is not None and not is_numbered():
             from seqtrain.rank import train_in_processes
 

@@ -45,6 +45,7 @@ CLASSES: Mapping[str, KeyClass] = {
     "training.deterministic": KeyClass.speed,
     "training.max_*": KeyClass.neither,
     "training.stop_time_hours": KeyClass.neither,
+    "training.time_budget_hours": KeyClass.neither,
     "training.update_freq": KeyClass.derived,
     "training.clip_norm": KeyClass.result,
     "training.seed": KeyClass.result,

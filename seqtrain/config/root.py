@@ -22,6 +22,7 @@ from seqtrain.config.sections import (
 __all__ = [
     "BatchingConfig",
     "CheckpointConfig",
+    "ConvertConfig",
     "Device",
     "DistributedConfig",
     "EvaluateConfig",
@@ -52,6 +53,9 @@ class TrainingConfig(RuntimeConfig):
     """Stop after so many passes over the training data; null sets no limit."""
     stop_time_hours: float | None = None
     """Stop, saved, after so many hours of training, those before a resume included; null sets no limit."""
+    time_budget_hours: float | None = None
+    """Save and leave with status 75, which asks a scheduler to start the command again, after so many hours of this
+    start; null does not."""
     update_freq: int = 1
     """Micro-batches a rank, of which one update is made (gradient accumulation)."""
     clip_norm: float = 0.0
@@ -71,7 +75,7 @@ class TrainingConfig(RuntimeConfig):
     def problems(self) -> Iterator[Problem]:
         """Limits are positive or null."""
         yield from super().problems()
-        for name in ("max_updates", "max_epochs", "stop_time_hours", "max_nonfinite_updates"):
+        for name in ("max_updates", "max_epochs", "stop_time_hours", "time_budget_hours", "max_nonfinite_updates"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 yield Problem(name, f"must be positive or null, but is {value}")
@@ -267,6 +271,23 @@ class EvaluateConfig(InferenceConfig):
     generate: bool = True
     """Decode the sources too, for the task's measures of text (BLEU, chrF), where it has any."""
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+
+
+@dataclass(kw_only=True)
+class ConvertConfig(Section):
+    """`python -m seqtrain.convert`: a checkpoint in parts, as fsdp runs write it, to one in whole files, or back."""
+
+    checkpoint: str = MISSING
+    """A checkpoint folder: outputs/RUN/checkpoints/best."""
+    output: str = MISSING
+    """The checkpoint folder to write; it must not be there yet."""
+    num_parts: int | None = None
+    """Share the tensors out to so many files of each kind; null puts them together in one."""
+
+    def problems(self) -> Iterator[Problem]:
+        """There is a part at least."""
+        if self.num_parts is not None and self.num_parts < 1:
+            yield Problem("num_parts", f"must be positive or null, but is {self.num_parts}")
 
 
 @dataclass(kw_only=True)

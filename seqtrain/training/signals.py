@@ -1,4 +1,4 @@
-"""Stopping a run from outside: SIGINT and SIGTERM ask for an end, a second one enforces it.
+"""Stopping a run from outside: signals, or its time, ask for an end; a second signal enforces it.
 
 This module imports nothing heavy: the handlers stand before torch is imported, so that a signal in the seconds of
 start-up is not lost.
@@ -6,6 +6,7 @@ start-up is not lost.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _ECHO_SECONDS = 1.0  # a terminal's Ctrl-C reaches a process twice: from the terminal, and through torchrun
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # of SLURM, where it is told to send them; submitit takes the second
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_WARNINGS)
+TIME_BUDGET = "training.time_budget_hours"
+_REASONS = (*(number.name for number in STOP_SIGNALS), TIME_BUDGET)
 
 
 class StopRequest:
@@ -35,14 +38,22 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
+        self._begun = time.monotonic()
+        self._seconds = math.inf
         self._came_at: float | None = None  # the first that was no warning
         self._received: dict[signal.Signals, None] = {}  # in the order in which they came
         self._raised_message: str | None = None
         self._previous: dict[signal.Signals, object] = {}
 
     def __bool__(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was asked for, or the time is over."""
+        if self.signal_name is None and time.monotonic() - self._begun >= self._seconds:
+            self.signal_name = TIME_BUDGET
         return self.signal_name is not None
+
+    def limit(self, hours: float | None) -> None:
+        """Ask for a stop so many hours after this object was made; None never does."""
+        self._seconds = math.inf if hours is None else 3600 * hours
 
     def __enter__(self) -> StopRequest:
         """Install the handlers."""
@@ -127,13 +138,8 @@ class SharedStop:
             The time that the first process measured.
         """
         is_first = self._processes.is_first
-        asked = STOP_SIGNALS.index(signal.Signals[self._name]) + 1 if self._stop else 0
+        asked = _REASONS.index(self._stop.signal_name) + 1 if self._stop and self._stop.signal_name else 0
         number, seconds = self._processes.max([asked, seconds if is_first else 0.0])
         if number and self.signal_name is None:
-            self.signal_name = STOP_SIGNALS[int(number) - 1].name
+            self.signal_name = _REASONS[int(number) - 1]
         return seconds
-
-    @property
-    def _name(self) -> str:
-        assert self._stop.signal_name is not None
-        return self._stop.signal_name

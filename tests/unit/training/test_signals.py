@@ -12,7 +12,8 @@ from types import FrameType
 import pytest
 
 from seqtrain.errors import PreemptedError
-from seqtrain.training.signals import STOP_SIGNALS, StopRequest
+from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.signals import STOP_SIGNALS, SharedStop, StopRequest
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -125,3 +126,25 @@ def test_the_former_handlers_get_nothing_of_a_run_that_is_finished_or_fails(take
     with pytest.raises(ZeroDivisionError):
         end_after(ZeroDivisionError("in a plug-in"), signal.SIGUSR2)
     assert taken == []
+
+
+def test_a_time_that_is_over_asks_for_a_stop() -> None:
+    stop = StopRequest()
+    stop.limit(None)
+    assert not stop
+    stop.limit(1000.0)
+    assert not stop
+    stop.limit(0.0)
+    assert stop
+    assert stop.signal_name == "training.time_budget_hours"
+
+
+def test_processes_agree_on_whichever_reason_there_is() -> None:
+    stop = StopRequest()
+    shared = SharedStop(stop, SingleProcess())
+    assert shared.agree(12.5) == 12.5
+    assert not shared
+    stop.limit(0.0)
+    assert not shared  # nobody has asked yet
+    shared.agree()
+    assert shared.signal_name == "training.time_budget_hours"
