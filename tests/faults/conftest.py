@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from seqtrain.data.tokenizers import TokenizerKind
 from seqtrain.tasks.preprocess import preprocess
 from seqtrain.tasks.translation import TranslationConfig
 from tests.faults import corpus
+from tests.faults.runs import unbroken
 from tests.system.runs import start
 
 
@@ -62,3 +64,9 @@ def run(made_run: Path, tmp_path: Path) -> Path:
 def checkpoint(run: Path) -> Path:
     """A checkpoint of the copied run."""
     return (run / "checkpoints" / "last").resolve()
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The run that nothing interrupts, of a number of threads."""
+    return cache(lambda threads: unbroken(tmp_path_factory.mktemp("whole"), num_threads=threads))

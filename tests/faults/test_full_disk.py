@@ -7,7 +7,7 @@ import random
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from seqtrain.training.checkpoint import Checkpoint
 from tests.faults import corpus
 from tests.faults.plugin import Figures, Size
-from tests.faults.runs import Hit, differences, last_row, status, unbroken
+from tests.faults.runs import Hit, differences, last_row, status
 from tests.system.runs import finish
 
 pytestmark = pytest.mark.slow
@@ -28,9 +28,9 @@ NOTHING_HALF = "half-written files that were taken for whole, or other weights i
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(whole_run: Callable[[int], Path]) -> Path:
     """A run with room."""
-    return unbroken(tmp_path_factory.mktemp("whole"))
+    return whole_run(1)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.faults.plugin import Figures, Size, size_of
-from tests.faults.runs import Hit, differences, unbroken
+from tests.faults.runs import Hit, differences
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +29,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("part", parts, ids=[f"{1 + number % 2} threads, part {number}" for number, _ in parts])
 
 
-@pytest.fixture(scope="session")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """The run that nothing interrupts, of a number of threads."""
-    return cache(lambda threads: unbroken(tmp_path_factory.mktemp("whole"), num_threads=threads))
-
-
 def test_kills_change_no_bit(
-    part: tuple[int, int], expected: Callable[[int], Path], tmp_path: Path, size: Size, figures: Figures
+    part: tuple[int, int], whole_run: Callable[[int], Path], tmp_path: Path, size: Size, figures: Figures
 ) -> None:
     number, num_parts = part
     draw, num_threads = random.Random(number), 1 + number % 2
@@ -45,7 +38,7 @@ def test_kills_change_no_bit(
     moments = [INSIDE] * num_inside
     moments += [MOMENTS[index % len(MOMENTS)] for index in range(num_kills - num_inside)]
     draw.shuffle(moments)
-    harness = _Harness(tmp_path, expected(num_threads), num_threads, figures)
+    harness = _Harness(tmp_path, whole_run(num_threads), num_threads, figures)
     while moments or harness.num_inside < num_inside:
         moment = moments.pop() if moments else INSIDE  # an earlier write was over before the kill
         if not harness.kill(moment, draw):
