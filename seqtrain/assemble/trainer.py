@@ -261,7 +261,7 @@ def _restore(trainer: Trainer, config: TrainConfig) -> None:
     """Go on from the run's newest intact checkpoint, else start from other weights where the config names some."""
     from seqtrain.assemble.changed import resume_with_changes
     from seqtrain.training.checkpoint import Checkpoint
-    from seqtrain.training.weights import load_named_tensors
+    from seqtrain.training.starting import start_from
 
     learner = trainer.learner
     fingerprint = learner.task.dataset("train").fingerprint
@@ -282,8 +282,10 @@ def _restore(trainer: Trainer, config: TrainConfig) -> None:
     trainer.state.micro_batches_per_update = config.training.update_freq * learner.processes.world_size
     if config.checkpoint.finetune_from is not None:
         other = Checkpoint(Path(config.checkpoint.finetune_from))
-        load_named_tensors(learner.module.model, other.model, origin=str(other.folder))
-        logger.info("started from the weights of %s", other.folder)
+        start_from(trainer, other)
+        _divide_update(trainer.state.micro_batches_per_update, config.training.update_freq, learner.processes)
+        if learner.processes.is_first:
+            logger.info("started from %s", other.folder)
 
 
 def _newest_checkpoint(keeper: CheckpointKeeper, processes: Processes) -> Checkpoint | None:

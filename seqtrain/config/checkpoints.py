@@ -28,10 +28,20 @@ class CheckpointConfig(Section):
     keep_every_updates: int | None = None
     """Keep for good the checkpoints whose update is a multiple of this; null keeps none for it."""
     finetune_from: str | None = None
-    """A checkpoint folder whose weights the model starts from; nothing else of it is taken."""
+    """A checkpoint folder, of another run or an average, whose weights the model starts from."""
+    reset_optimizer: bool = True
+    """With finetune_from: begin with a fresh optimizer. false takes over its state (moments, float16's loss scale);
+    the settings are this config's."""
+    reset_lr_scheduler: bool = True
+    """With finetune_from: begin the schedule anew, at update 0. false goes on with the count of updates, and with
+    where the schedule stood."""
+    reset_dataloader: bool = True
+    """With finetune_from: begin with epoch 1. false goes on where the other run was in its epoch of the same data."""
+    reset_meters: bool = True
+    """With finetune_from: begin with no best metric, and with no tokens and no time counted. false keeps them."""
 
     def problems(self) -> Iterator[Problem]:
-        """Intervals are positive or null."""
+        """Intervals are positive or null; what is not reset comes from somewhere."""
         for name in ("save_interval_updates", "save_interval_epochs", "save_interval_minutes", "keep_every_updates"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -40,3 +50,12 @@ class CheckpointConfig(Section):
             yield Problem("keep_last", f"must be at least 1, but is {self.keep_last}")
         if self.keep_best < 0:
             yield Problem("keep_best", f"must be at least 0, but is {self.keep_best}")
+        for name in ("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters"):
+            if not getattr(self, name) and self.finetune_from is None:
+                yield Problem(name, "is false, but checkpoint.finetune_from names no checkpoint to take it from")
+        if self.reset_lr_scheduler and not self.reset_meters:
+            yield Problem(
+                "reset_meters",
+                "must be true where reset_lr_scheduler is: the best metric was measured at an update, and updates are "
+                "counted from 0 again",
+            )

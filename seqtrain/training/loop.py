@@ -297,6 +297,11 @@ class Trainer:
         state.interval_sums = self.recorder.total()
         self.saver.save(state, metric=self._metric)
 
+    def begin(self) -> None:
+        """Count from what the state says, which is another run's in part."""
+        self.recorder.restore(self.state.interval_sums, self.learner.device)
+        self._last_save_seconds = self.state.training_seconds
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a checkpoint was written.
 

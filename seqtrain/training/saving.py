@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from seqtrain.errors import TrainingError
+from seqtrain.errors import CheckpointError, TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
 from seqtrain.training.background import CheckpointWriter
 from seqtrain.training.checkpoint import CRITERION, MODEL, OPTIMIZER, Checkpoint, CheckpointContent
@@ -103,7 +103,7 @@ class Saver:
         Raises:
             CheckpointError: The checkpoint belongs to another model.
         """
-        saved: dict[str, Any] = checkpoint.state
+        saved = training_state(checkpoint)
         learner = self.learner
         self._load_weights(checkpoint, MODEL, learner.module.model)
         if isinstance(learner.module.criterion, nn.Module):
@@ -129,6 +129,21 @@ class Saver:
         elif average is not None:
             logger.warning("%s has no averaged weights: the average begins with the weights of now", checkpoint.folder)
             average.restart()
+
+
+def training_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint says of its run besides the tensors.
+
+    Raises:
+        CheckpointError: It holds weights alone.
+    """
+    state: dict[str, Any] = checkpoint.state
+    if "train" not in state:
+        raise CheckpointError(
+            f"{checkpoint.folder} holds weights alone, such as an average: no run can go on from it",
+            remedy="start another run from its weights: checkpoint.finetune_from=FOLDER, all else reset",
+        )
+    return state
 
 
 def require_numbers(sums: Mapping[str, float], num_updates: int) -> None:

@@ -1,0 +1,193 @@
+"""A run starts from another run's checkpoint with just as much of it as is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqtrain.config.check import to_yaml
+from seqtrain.config.root import BatchingConfig, CheckpointConfig, TrainConfig, TrainingConfig, ValidationConfig
+from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
+from seqtrain.errors import CheckpointError
+from seqtrain.lr_schedulers.inverse_sqrt import InverseSqrt, InverseSqrtConfig
+from seqtrain.optimizers.adam import AdamConfig
+from seqtrain.testing.fakes import TinyModel, TinyTask
+from seqtrain.training.checkpoint import Checkpoint, CheckpointContent, write_checkpoint
+from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.ema import ExponentialAverage
+from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
+from seqtrain.training.loop import Surroundings, Trainer
+from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.progress import Display
+from seqtrain.training.recorder import Outputs
+from seqtrain.training.reduction import LocalSum
+from seqtrain.training.saving import Saver
+from seqtrain.training.signals import SharedStop, StopRequest
+from seqtrain.training.starting import start_from
+from seqtrain.training.step import Learner, TrainableModule
+
+CPU = torch.device("cpu")
+
+
+def config(**checkpoint: Any) -> TrainConfig:
+    return TrainConfig(
+        task={"_name": "tiny"},
+        model={"_name": "tiny"},
+        criterion={"_name": "cross_entropy"},
+        optimizer=AdamConfig(lr=0.5),
+        lr_scheduler=InverseSqrtConfig(warmup_updates=4),
+        training=TrainingConfig(max_updates=10),
+        batching=BatchingConfig(max_tokens=24, required_batch_size_multiple=1),
+        checkpoint=CheckpointConfig(save_interval_updates=5, **checkpoint),
+    )
+
+
+def make_trainer(folder: Path, config: TrainConfig) -> Trainer:
+    task = TinyTask(num_examples=40)
+    module = TrainableModule(TinyModel(task), CrossEntropy(CrossEntropyConfig(), task))
+    optimizer = torch.optim.Adam(module.parameters(), lr=config.optimizer.lr)
+    processes = SingleProcess()
+    learner = Learner(
+        task=task,
+        module=module,
+        optimizer=optimizer,
+        precision=MixedPrecision(torch.float32, CPU),
+        reduction=LocalSum(module),
+        processes=processes,
+        device=CPU,
+        average=ExponentialAverage(module.model, 0.5),
+    )
+    saver = Saver(
+        learner,
+        InverseSqrt(config.lr_scheduler, optimizer),
+        CheckpointKeeper(folder, KeepPolicy(2, 1, maximize=False)),
+        to_yaml(config),
+    )
+    surroundings = Surroundings(Outputs([], Display()), SharedStop(StopRequest(), processes), validator=None)
+    trainer = Trainer(config, saver, surroundings, max_positions=(100, 100))
+    trainer.state.data_fingerprint = "these data"
+    return trainer
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Trainer:
+    """A run that has ended, whose last checkpoint is `update_00000010`."""
+    trainer = make_trainer(tmp_path / "first", config())
+    trainer.fit()
+    return trainer
+
+
+def start(tmp_path: Path, **resets: Any) -> Trainer:
+    trainer = make_trainer(tmp_path / "second", config(finetune_from="first", **resets))
+    start_from(trainer, Checkpoint(tmp_path / "first/update_00000010"))
+    return trainer
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.learner.module.parameters()])
+
+
+def test_the_weights_are_taken_and_nothing_else(first: Trainer, tmp_path: Path) -> None:
+    second = start(tmp_path)
+    assert torch.equal(weights(second), weights(first))
+    assert second.learner.average is not None
+    assert torch.equal(
+        second.learner.average.tensors()["output.weight"], second.learner.module.model.state_dict()["output.weight"]
+    )
+    assert not second.learner.optimizer.state
+    assert (second.state.num_updates, second.state.epoch, second.state.num_tokens) == (0, 1, 0)
+
+
+def test_the_optimizer_is_taken_with_the_settings_of_now(first: Trainer, tmp_path: Path) -> None:
+    second = start(tmp_path, reset_optimizer=False)
+    for mine, theirs in zip(second.learner.module.parameters(), first.learner.module.parameters(), strict=True):
+        moments = second.learner.optimizer.state[mine]
+        assert torch.equal(moments["exp_avg_sq"], first.learner.optimizer.state[theirs]["exp_avg_sq"])
+        assert moments["step"].item() == 10
+    assert second.learner.optimizer.param_groups[0]["lr"] == 0.5
+    assert second.state.num_updates == 0
+
+
+@pytest.mark.usefixtures("first")
+def test_the_schedule_goes_on_from_its_update(tmp_path: Path) -> None:
+    second = start(tmp_path, reset_lr_scheduler=False)
+    assert second.state.num_updates == 10
+    assert second.learner.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * (4 / 10) ** 0.5)
+    assert second.state.num_tokens == 0
+
+
+def test_the_place_in_the_epoch_is_kept(first: Trainer, tmp_path: Path) -> None:
+    second = start(tmp_path, reset_dataloader=False)
+    assert (second.state.epoch, second.state.next_batch) == (first.state.epoch, first.state.next_batch)
+    assert second.state.num_updates == 0
+
+
+def test_the_meters_are_kept(first: Trainer, tmp_path: Path) -> None:
+    second = start(tmp_path, reset_lr_scheduler=False, reset_meters=False)
+    assert second.state.num_tokens == first.state.num_tokens > 0
+    assert second.recorder.total() == first.recorder.total()
+
+
+def test_with_nothing_reset_the_run_goes_on_as_the_first_would(tmp_path: Path) -> None:
+    whole = make_trainer(tmp_path / "whole", config())
+    initial = {name: value.clone() for name, value in whole.learner.module.state_dict().items()}
+    whole.config.training.max_updates = 17
+    whole.fit()
+    first = make_trainer(tmp_path / "first", config())
+    first.learner.module.load_state_dict(initial)
+    first.fit()
+    resets = dict.fromkeys(("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters"), False)
+    second = start(tmp_path, **resets)
+    second.config.training.max_updates = 17
+    second.fit()
+    assert torch.equal(weights(second), weights(whole))
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize(
+    ("section", "value", "option", "key"),
+    [
+        ("optimizer", {"_name": "sgd", "lr": 0.5}, "reset_optimizer", "optimizer._name"),
+        ("lr_scheduler", {"_name": "fixed"}, "reset_lr_scheduler", "lr_scheduler._name"),
+        ("batching", BatchingConfig(max_tokens=48), "reset_dataloader", "batching.max_tokens"),
+        ("validation", ValidationConfig(metric="bleu"), "reset_meters", "validation.metric"),
+    ],
+)
+def test_what_means_nothing_here_is_refused(tmp_path: Path, section: str, value: object, option: str, key: str) -> None:
+    other = config(finetune_from="first", reset_lr_scheduler=False, **{option: False} if "lr" not in option else {})
+    trainer = make_trainer(tmp_path / "second", other)
+    setattr(other, section, value)
+    object.__setattr__(trainer.saver, "config_yaml", to_yaml(other))
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.{option}=false: .* with another value of .*{key}"):
+        start_from(trainer, Checkpoint(tmp_path / "first/update_00000010"))
+
+
+@pytest.mark.usefixtures("first")
+def test_a_place_in_other_data_is_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "second", config(finetune_from="first", reset_dataloader=False))
+    trainer.state.data_fingerprint = "other data"
+    with pytest.raises(CheckpointError, match="another value of the training data"):
+        start_from(trainer, Checkpoint(tmp_path / "first/update_00000010"))
+
+
+def test_weights_alone_have_no_optimizer_to_take(first: Trainer, tmp_path: Path) -> None:
+    model = first.saver.learner.module.model.state_dict()
+    alone = CheckpointContent(model, {}, None, {"metric": None}, to_yaml(first.config), lambda _folder: None)
+    write_checkpoint(tmp_path / "average", alone)
+    trainer = make_trainer(tmp_path / "second", config(finetune_from="average", reset_optimizer=False))
+    with pytest.raises(CheckpointError, match="holds weights alone, such as an average: no run can go on from it"):
+        start_from(trainer, Checkpoint(tmp_path / "average"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reset_optimizer": False}, "checkpoint.finetune_from names no checkpoint to take it from"),
+        ({"finetune_from": "first", "reset_meters": False}, "must be true where reset_lr_scheduler is"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(settings: dict[str, Any], message: str) -> None:
+    assert any(message in problem.text for problem in CheckpointConfig(**settings).problems())
