@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 MODEL, CRITERION, OPTIMIZER = "model.safetensors", "criterion.safetensors", "optimizer.safetensors"
 EMA = "ema.safetensors"
 STATE, CONFIG = "state.json", "config.yaml"
+_TENSOR_FILE = re.compile(r"(?P<kind>model|criterion|optimizer|ema)(-\d+-of-\d+)?\.safetensors")
 _PREFIX = "update_"
 TEMPORARY, _TRASH, _REPLACED = ".tmp-", ".trash-", ".replaced-"
 _MAX_JSON_BYTES = 64 << 20
@@ -225,20 +226,25 @@ class Checkpoint:
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{self.folder / CONFIG} is no text: {error}") from error
 
+    @property
+    def assets(self) -> list[Path]:
+        """The files of the task: vocabularies, a tokenizer."""
+        own = (STATE, CONFIG)
+        return [self.folder / name for name in self._files if name not in own and not _TENSOR_FILE.fullmatch(name)]
+
     def read(self, name: str, like: Callable[[str], Tensor | None] | None = None) -> dict[str, Tensor]:
         """Tensors by name.
 
         Args:
-            name: MODEL, CRITERION or OPTIMIZER.
+            name: MODEL, CRITERION, OPTIMIZER or EMA.
             like: By name, the tensor that will take the value. Where it is sharded, so is what is returned for it, and
                 only this process's part is read; everything else is whole, and on the CPU.
 
         Raises:
             CheckpointError: The checkpoint has none of the kind, or they cannot be read.
         """
-        stem, _, suffix = name.partition(".")
-        pattern = re.compile(rf"{stem}(-\d+-of-\d+)?\.{suffix}")
-        files = [self.folder / file for file in sorted(self._files) if pattern.fullmatch(file)]
+        found = {file: match for file in sorted(self._files) if (match := _TENSOR_FILE.fullmatch(file))}
+        files = [self.folder / file for file, match in found.items() if name == f"{match['kind']}.safetensors"]
         if files and (like is not None or files != [self.folder / name]):
             from seqtrain.training.sharded import read_parts
 

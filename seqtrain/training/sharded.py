@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from seqtrain.training.keeper import CheckpointKeeper
 
-__all__ = ["read_parts", "save_together"]
+__all__ = ["Part", "part_name", "read_parts", "save_together", "write_parts"]
 
 T = TypeVar("T")
 
@@ -54,8 +54,8 @@ def save_together(keeper: CheckpointKeeper, content: CheckpointContent, num_upda
 
     def commit() -> str:
         parts = {aside / name: digest for share in shares for name, digest in share.items()}
-        whole = replace(content, model={}, criterion={}, optimizer={}, parts=parts)
-        return str(keeper.save(whole, num_updates))
+        written = replace(content, model={}, criterion={}, optimizer={}, ema=None, parts=parts)
+        return str(keeper.save(written, num_updates))
 
     try:
         _together(processes, lambda: _make_empty(aside) if processes.is_first else None)
@@ -99,18 +99,42 @@ def _write_parts(folder: Path, content: CheckpointContent, processes: Processes)
     """Write this process's files; their SHA-256 by name."""
     digests = {}
     for name, tensors in content.tensors.items():
-        parts: dict[str, Tensor] = {}
-        offsets: dict[str, list[int]] = {}
-        for label, tensor in tensors.items():
-            part = local_part(tensor)
-            if part.numel() if is_sharded(tensor) else processes.is_first:
-                parts[label], offsets[label] = part, _offsets(tensor)
+        parts = {
+            label: Part(local_part(tensor), _offsets(tensor))
+            for label, tensor in tensors.items()
+            if (local_part(tensor).numel() if is_sharded(tensor) else processes.is_first)
+        }
         if parts:
-            stem, _, suffix = name.partition(".")
-            numbered = f"{stem}-{processes.rank + 1:05d}-of-{processes.world_size:05d}.{suffix}"
-            info = json.dumps({label: {"saved_offsets": offset} for label, offset in offsets.items()})
-            digests[numbered] = write_tensors(folder / numbered, parts, metadata={"DCP_SHARDING_INFO": info})
+            path = folder / part_name(name, processes.rank, processes.world_size)
+            digests[path.name] = write_parts(path, parts)
     return digests
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a tensor.
+
+    Attributes:
+        tensor: The part.
+        offsets: Where in the whole it begins, in each dimension.
+    """
+
+    tensor: Tensor
+    offsets: list[int]
+
+
+def part_name(name: str, number: int, count: int) -> str:
+    """The name of the file with one part of what else is in one file: model-00001-of-00004.safetensors."""
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{number + 1:05d}-of-{count:05d}.{suffix}"
+
+
+def write_parts(path: Path, parts: Mapping[str, Part]) -> str:
+    """Write parts of tensors by name; the file's SHA-256."""
+    info = json.dumps({name: {"saved_offsets": part.offsets} for name, part in parts.items()})
+    return write_tensors(
+        path, {name: part.tensor for name, part in parts.items()}, metadata={"DCP_SHARDING_INFO": info}
+    )
 
 
 def _offsets(tensor: Tensor) -> list[int]:

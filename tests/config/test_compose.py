@@ -17,6 +17,7 @@ from seqtrain.config.convert import Faults
 from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import KINDS, registry
 from seqtrain.config.root import (
+    ConvertConfig,
     EvaluateConfig,
     GenerateConfig,
     InferenceConfig,
@@ -35,6 +36,7 @@ ROOTS: dict[str, type[Section]] = {
     "interactive": InteractiveConfig,
     "evaluate": EvaluateConfig,
     "verify_data": VerifyDataConfig,
+    "convert": ConvertConfig,
 }
 EXPERIMENTS = sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml"))
 

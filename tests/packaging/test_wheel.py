@@ -46,7 +46,9 @@ def test_an_installed_command_composes_from_any_folder(installed: Path, tmp_path
     assert "data: demo:numbers" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["train", "preprocess", "generate", "interactive", "evaluate", "plugins", "verify"])
+@pytest.mark.parametrize(
+    "name", ["train", "preprocess", "generate", "interactive", "evaluate", "plugins", "verify", "convert"]
+)
 def test_each_command_has_a_console_script(installed: Path, name: str) -> None:
     (scripts,) = installed.glob("*.dist-info/entry_points.txt")
     assert f"seqtrain-{name} = seqtrain.{name}:main" in scripts.read_text(encoding="utf-8")
