@@ -97,6 +97,8 @@ def _launch(path: Path) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    for warning in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(warning, signal.SIG_IGN)  # SLURM sends them to every process of a job; those that train heed them
     logging.disable(logging.CRITICAL)  # each process tells its failure itself
     num_machines = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
     config = LaunchConfig(
@@ -127,9 +129,8 @@ def _meeting_point(num_machines: int) -> str:
 
 def _train(path: Path) -> None:
     from seqtrain.config.app import command_errors
-    from seqtrain.config.check import typed, written_out
+    from seqtrain.config.check import from_yaml, typed, written_out
     from seqtrain.config.folders import PluginFolders, activate, default_folders, named_folder
-    from seqtrain.config.versions import saved_config
     from seqtrain.train import run
 
     with command_errors():
@@ -146,7 +147,7 @@ def _train(path: Path) -> None:
                 "allowed_changes": frozenset(content["allowed_changes"]),
             }
         )
-        run(typed(TrainConfig, written_out(saved_config(job.resolved, str(path)))), job)
+        run(typed(TrainConfig, written_out(from_yaml(job.resolved))), job)
 
 
 if __name__ == "__main__":
