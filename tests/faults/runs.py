@@ -113,7 +113,8 @@ def _validation(hit: Hit, draw: random.Random) -> None:
 
     def is_validating() -> bool:
         row = last_row(hit.run)
-        return row != hit.last_row and row["split"] == "train" and row["update"] % VALIDATION_INTERVAL == 0
+        is_due = row.get("split") == "train" and row["update"] % VALIDATION_INTERVAL == 0
+        return row != hit.last_row and is_due
 
     hit.wait_for(is_validating)
     time.sleep(draw.uniform(0.0, 0.3))
