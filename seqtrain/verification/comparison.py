@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from seqtrain.config.check import from_yaml
 from seqtrain.config.differences import flatten
-from seqtrain.training.checkpoint import MANIFEST, STATE
+from seqtrain.training.checkpoint import CONFIG, MANIFEST, STATE
 
 _TENSORS = ".safetensors"
 _CLOCKS = ("seconds", "per_second")
@@ -51,16 +52,19 @@ def compare_checkpoints(first: Path, second: Path, where: str) -> Iterator[Findi
             missing = "first" if paths[1].is_file() else "second"
             yield Finding(where, name, False, f"the {missing} run has none")
         elif name.endswith(_TENSORS):
-            mine, theirs = (load_tensors(path.read_bytes()) for path in paths)
-            yield Finding(where, name, *compare_tensors(mine, theirs))
+            tensors = [load_tensors(path.read_bytes()) for path in paths]
+            yield Finding(where, name, *compare_tensors(tensors[0], tensors[1]))
         elif name == STATE:
             states = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
             yield from compare_states(states[0], states[1], where=where)
+        elif name == CONFIG:
+            settings = [flatten(from_yaml(path)) for path in paths]
+            yield Finding(where, name, *_compare_values(settings[0], settings[1]))
         elif paths[0].read_bytes() != paths[1].read_bytes():
             yield Finding(where, name, False, "other bytes")
         else:
             others.append(name)
-    yield Finding(where, "config, vocabularies", True, _counted(len(others), "file"))
+    yield Finding(where, "vocabularies", True, _counted(len(others), "file"))
 
 
 def compare_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> tuple[bool, str]:

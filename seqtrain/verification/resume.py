@@ -42,9 +42,9 @@ NOT_SAVED = (
     "optimizer state outside of optimizer.state, a buffer that is not persistent, an attribute of a plug-in"
 )
 
-OTHER_MEASURES = (
-    "not exact: the weights are the same and the rows of measures are not. A measure depends on the time, or on sums "
-    "that are not saved"
+SAME_WEIGHTS = (
+    "not exact: the weights are the same and something beside them is not. A measure or a setting depends on the time, "
+    "or on sums that are not saved"
 )
 
 
@@ -120,7 +120,8 @@ class Outcome:
             return NOT_REPEATABLE
         if not self.batches.is_equal:
             return OTHER_BATCHES
-        return NOT_SAVED if not all(finding.is_equal for finding in self.after) else OTHER_MEASURES
+        has_weights = all(finding.is_equal for finding in self.after if finding.what.endswith(".safetensors"))
+        return SAME_WEIGHTS if has_weights else NOT_SAVED
 
 
 def compare(whole: Path, resumed: Path, options: Options) -> Outcome:

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,14 +71,11 @@ class Runs:
         """
         awaited = self.resumed / CHECKPOINTS / checkpoint_name(self._interruption.kill_at)
         log = self._log(self.resumed)
-        with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(self._command(self.resumed), stdout=output, stderr=output)
-            try:
-                while process.poll() is None and not awaited.exists():
-                    time.sleep(_POLL_SECONDS)
-                process.send_signal(self._interruption.signal)
-            finally:
-                status = _wait(process)
+        with _running(self._command(self.resumed), log) as process:
+            while process.poll() is None and not awaited.exists():
+                time.sleep(_POLL_SECONDS)
+            process.send_signal(self._interruption.signal)
+            status = process.wait()
         if status == 0:
             raise ConfigError(
                 f"the run made all of its {self._interruption.num_updates} updates before it could be interrupted",
@@ -99,12 +97,8 @@ class Runs:
 
     def _finish(self, run: Path) -> None:
         log = self._log(run)
-        with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(self._command(run), stdout=output, stderr=output)
-            try:
-                status = process.wait()
-            finally:
-                _wait(process)
+        with _running(self._command(run), log) as process:
+            status = process.wait()
         if status != 0:
             raise _failure(f"the run in {run.name}/", status, log)
 
@@ -130,14 +124,20 @@ class Runs:
         ]
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The exit status of a process, which is not left behind whatever happens here."""
-    try:
-        return process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+@contextmanager
+def _running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is not left behind if an error, or Ctrl-C, ends the `with` block.
+
+    Args:
+        command: Its command line.
+        log: Takes what it says.
+    """
+    with log.open("w", encoding="utf-8") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _failure(name: str, status: int, log: Path) -> ConfigError:

@@ -92,10 +92,11 @@ def test_a_row_too_few_is_named(tmp_path: Path) -> None:
     )
 
 
-def write_folder(folder: Path, *, weight: float = 1.0, words: str = "a 1\n") -> Path:
+def write_folder(folder: Path, *, weight: float = 1.0, words: str = "a 1\n", seed: int = 1) -> Path:
     folder.mkdir()
     save_file({"weight": torch.tensor([weight])}, folder / "model.safetensors")
     (folder / "state.json").write_text(json.dumps({"metric": 0.5}), encoding="utf-8")
+    (folder / "config.yaml").write_text(f"training: {{seed: {seed}}}\n", encoding="utf-8")
     (folder / "dict.txt").write_text(words, encoding="utf-8")
     (folder / "manifest.json").write_text(folder.name, encoding="utf-8")
     return folder
@@ -104,17 +105,22 @@ def write_folder(folder: Path, *, weight: float = 1.0, words: str = "a 1\n") -> 
 def test_checkpoints_are_equal_if_all_but_their_manifests_is(tmp_path: Path) -> None:
     first, second = write_folder(tmp_path / "first"), write_folder(tmp_path / "second")
     assert list(compare_checkpoints(first, second, "update 8")) == [
+        Finding("update 8", "config.yaml", True, "1 value"),
         Finding("update 8", "model.safetensors", True, "1 tensor"),
         Finding("update 8", "state.json: metric", True, "1 value"),
-        Finding("update 8", "config, vocabularies", True, "1 file"),
+        Finding("update 8", "vocabularies", True, "1 file"),
     ]
 
 
 def test_what_differs_between_checkpoints_is_named(tmp_path: Path) -> None:
-    first, second = write_folder(tmp_path / "first"), write_folder(tmp_path / "second", weight=2.0, words="b 1\n")
+    first, second = (
+        write_folder(tmp_path / "first"),
+        write_folder(tmp_path / "second", weight=2.0, words="b 1\n", seed=2),
+    )
     (first / "ema.safetensors").write_bytes((first / "model.safetensors").read_bytes())
     different = [finding for finding in compare_checkpoints(first, second, "update 8") if not finding.is_equal]
     assert different == [
+        Finding("update 8", "config.yaml", False, "training.seed is 1 and 2"),
         Finding("update 8", "dict.txt", False, "other bytes"),
         Finding("update 8", "ema.safetensors", False, "the second run has none"),
         Finding("update 8", "model.safetensors", False, "1 of 1 tensor, first weight: by up to 1"),

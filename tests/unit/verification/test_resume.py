@@ -14,7 +14,7 @@ from seqtrain.verification.resume import (
     NOT_REPEATABLE,
     NOT_SAVED,
     OTHER_BATCHES,
-    OTHER_MEASURES,
+    SAME_WEIGHTS,
     Options,
     Outcome,
     parse,
@@ -56,7 +56,7 @@ def finding(is_equal: bool) -> Finding:
     ("equal", "verdict"),
     [
         ("batches metrics before after", "exact: the run that was interrupted is the same to the bit"),
-        ("batches before after", OTHER_MEASURES),
+        ("batches before after", SAME_WEIGHTS),
         ("batches before", NOT_SAVED),
         ("before", OTHER_BATCHES),
         ("", NOT_REPEATABLE),
