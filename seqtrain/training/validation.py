@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,8 @@ class Validator:
                 references = self.losses.task.references(split) if self.decode is not None else None
                 if self.decode is not None and references is not None:
                     hypotheses = self.decode(split)
-                    self._show(hypotheses, references)
+                    if self.processes.is_first:
+                        self._show(hypotheses, references)
                     measures.update(self.losses.task.measure_text(hypotheses, references))
         finally:
             module.train(was_training)
@@ -130,7 +131,8 @@ class ShareOfDataset:
         """
         if self.must_stop():
             raise ValidationInterruptedError
-        return self.dataset.collate(indices * self.processes.world_size + self.processes.rank)
+        batch = self.dataset.collate(indices * self.processes.world_size + self.processes.rank)
+        return replace(batch, ids=torch.from_numpy(indices))  # as numbers of this share
 
 
 def decode_together(
