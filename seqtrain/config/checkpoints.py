@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
-from seqtrain.config.schema import Problem, Section
+from seqtrain.config.schema import MISSING, Problem, Section
+
+
+class Choice(Enum):
+    """Which checkpoints of a run to take."""
+
+    last = "last"
+    best = "best"
 
 
 @dataclass(kw_only=True)
@@ -59,3 +67,34 @@ class CheckpointConfig(Section):
                 "must be true where reset_lr_scheduler is: the best metric was measured at an update, and updates are "
                 "counted from 0 again",
             )
+
+
+@dataclass(kw_only=True)
+class AverageConfig(Section):
+    """`python -m seqtrain.average`: the mean of the weights of several checkpoints."""
+
+    checkpoints: list[str] = field(default_factory=list)
+    """Checkpoint folders; or name a run."""
+    run: str | None = None
+    """A run folder, of whose checkpoints some are chosen: outputs/RUN."""
+    num: int | None = 5
+    """How many of the run's checkpoints; null takes all that the other options leave."""
+    choose: Choice = Choice.last
+    """last takes the newest of the run's checkpoints, best those with the best validation metric."""
+    first_update: int | None = None
+    """Choose among the run's checkpoints of this update and later ones; null sets no limit."""
+    last_update: int | None = None
+    """Choose among the run's checkpoints of this update and earlier ones; null sets no limit."""
+    use_ema: bool = False
+    """Average the averaged weights (training.ema_decay) of each; of one alone, this makes them its weights."""
+    output: str = MISSING
+    """The checkpoint folder to write; generate, evaluate and checkpoint.finetune_from take it."""
+
+    def problems(self) -> Iterator[Problem]:
+        """There are checkpoints, or a run to choose them from."""
+        if bool(self.checkpoints) == (self.run is not None):
+            yield Problem("checkpoints", "or run must be given, and not both: checkpoints=[A,B] or run=outputs/RUN")
+        if self.num is not None and self.num < 1:
+            yield Problem("num", f"must be positive or null, but is {self.num}")
+        if self.run is None and (self.first_update is not None or self.last_update is not None):
+            yield Problem("first_update", "and last_update choose among the checkpoints of a run: give run")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from seqtrain.config.checkpoints import CheckpointConfig
+from seqtrain.config.checkpoints import AverageConfig, CheckpointConfig, Choice
 from seqtrain.config.schema import MISSING, Problem, Section
 from seqtrain.config.sections import (
     BatchingConfig,
@@ -20,8 +20,10 @@ from seqtrain.config.sections import (
 )
 
 __all__ = [
+    "AverageConfig",
     "BatchingConfig",
     "CheckpointConfig",
+    "Choice",
     "ConvertConfig",
     "Device",
     "DistributedConfig",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class CheckpointKeeper:
         target = self.folder / checkpoint_name(num_updates)
         write_checkpoint(target, content)
         replace_link(self.folder / "last", target.name)
-        ranking = self._ranking()
+        ranking = rank_checkpoints(find_checkpoints(self.folder), maximize=self._policy.maximize)
         replace_link(self.folder / "best", ranking[0].name if ranking else target.name)
         self._remove_others(ranking)
         return target
@@ -101,11 +102,12 @@ class CheckpointKeeper:
         if damaged:
             replace_link(self.folder / "last", intact.folder.name)
 
-    def _ranking(self) -> list[Path]:
-        """The checkpoints that have a validation metric, best first; of equals the older one."""
-        metrics = [(path, metric) for path in find_checkpoints(self.folder) if (metric := _metric(path)) is not None]
-        sign = -1.0 if self._policy.maximize else 1.0
-        return [path for path, _ in sorted(metrics, key=lambda pair: (sign * pair[1], pair[0].name))]
+
+def rank_checkpoints(folders: Iterable[Path], *, maximize: bool) -> list[Path]:
+    """Those that have a validation metric, best first; of equals the older one."""
+    metrics = [(path, metric) for path in folders if (metric := _metric(path)) is not None]
+    sign = -1.0 if maximize else 1.0
+    return [path for path, _ in sorted(metrics, key=lambda pair: (sign * pair[1], pair[0].name))]
 
 
 def _metric(folder: Path) -> float | None:

@@ -17,6 +17,7 @@ from seqtrain.config.convert import Faults
 from seqtrain.config.paths import conf_folder
 from seqtrain.config.registry import KINDS, registry
 from seqtrain.config.root import (
+    AverageConfig,
     ConvertConfig,
     EvaluateConfig,
     GenerateConfig,
@@ -35,6 +36,7 @@ ROOTS: dict[str, type[Section]] = {
     "generate": GenerateConfig,
     "interactive": InteractiveConfig,
     "evaluate": EvaluateConfig,
+    "average": AverageConfig,
     "verify_data": VerifyDataConfig,
     "convert": ConvertConfig,
 }

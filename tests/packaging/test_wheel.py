@@ -47,7 +47,7 @@ def test_an_installed_command_composes_from_any_folder(installed: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "preprocess", "generate", "interactive", "evaluate", "plugins", "verify", "convert"]
+    "name", ["train", "preprocess", "generate", "interactive", "evaluate", "average", "plugins", "verify", "convert"]
 )
 def test_each_command_has_a_console_script(installed: Path, name: str) -> None:
     (scripts,) = installed.glob("*.dist-info/entry_points.txt")
