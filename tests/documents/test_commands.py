@@ -22,7 +22,7 @@ NEED_A_RUN = {"--rerun", "--resume", "checkpoint"}
 def commands(document: Path) -> list[str]:
     """The arguments of each `python -m seqtrain.X` of a document, pipes and environment variables taken away."""
     lines = "".join(fenced_blocks(document, "")).replace("\\\n", " ").splitlines()
-    found = (re.search(r"python -m (seqtrain\..*)", line) for line in lines)
+    found = (re.search(r"(?:python|torchrun .*) -m (seqtrain\..*)", line) for line in lines)
     texts = [match.group(1).partition(" #")[0].partition(" > ")[0].strip() for match in found if match is not None]
     return [text for text in texts if not NEED_A_RUN.intersection(shlex.split(text))]
 
