@@ -44,11 +44,13 @@ def run(config: TrainConfig, job: Job) -> float | None:
 def _lead(config: TrainConfig, job: Job, stop: StopRequest) -> float | None:
     """Train as the process that owns the run folder and the display."""
     from seqtrain.console import configure_logging
+    from seqtrain.training.found_tokens import with_known_max_tokens
     from seqtrain.training.run_folder import RunFolder
     from seqtrain.training.unfinished import mention_unfinished
 
-    written = _written(job)
-    with RunFolder(_choose_folder(job, written), written, job.allowed_changes) as folder:
+    path = _choose_folder(job, _written(job))
+    config, written = with_known_max_tokens(config, _written(job), path)
+    with RunFolder(path, written, job.allowed_changes) as folder:
         configure_logging(folder.paths.log)
         if not folder.paths.checkpoints.exists():
             mention_unfinished(folder.path, written, job.argv)
@@ -120,7 +122,9 @@ def _choose_folder(job: Job, config: RunConfig) -> Path:
 
     if "resume" not in job.flags:
         return job.run_dir
-    found = newest_unfinished(job.run_dir, config, job.allowed_changes)
+    is_sought = config.saved.resolved["batching"]["find_max_tokens"]  # then the run that is found knows the number
+    allowed_changes = (*job.allowed_changes, "batching.max_tokens") if is_sought else job.allowed_changes
+    found = newest_unfinished(job.run_dir, config, allowed_changes)
     if found is None:
         raise RunFolderError(
             f"--resume: there is no unfinished run of this config near {job.run_dir}",

@@ -20,6 +20,7 @@ from seqtrain.assemble.components import (
     longest_positions,
     prepare_runtime,
 )
+from seqtrain.assemble.max_tokens import settle_max_tokens
 from seqtrain.config.check import to_yaml
 from seqtrain.config.root import Reduction, Strategy, TrainConfig
 from seqtrain.config.versions import with_version
@@ -117,6 +118,7 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
     folder = RunPaths(Path(processes.from_first(str(run_dir))))
     task = build_task(config.task)
     processes.first_then_others(lambda: _read_data(task))
+    config = settle_max_tokens(config, task, runtime, folder)
     learner = build_learner(config, task, runtime)
     _require_same(config, learner)
     shared_stop = SharedStop(stop, processes)

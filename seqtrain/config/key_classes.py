@@ -37,6 +37,7 @@ CHANGES_NOTHING: Mapping[str, KeyClass] = MappingProxyType({_METADATA: KeyClass.
 CLASSES: Mapping[str, KeyClass] = {
     "batching.max_tokens": KeyClass.result,
     "batching.max_sentences": KeyClass.result,
+    "batching.find_max_tokens": KeyClass.derived,
     "batching.required_batch_size_multiple": KeyClass.result,
     "batching.num_prefetch": KeyClass.speed,
     "training.device": KeyClass.speed,

@@ -17,6 +17,7 @@ from seqtrain.config.sections import (
     Reduction,
     RuntimeConfig,
     Strategy,
+    TrainBatchingConfig,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Reduction",
     "RuntimeConfig",
     "Strategy",
+    "TrainBatchingConfig",
     "TrainConfig",
     "TrainingConfig",
     "ValidationConfig",
@@ -175,7 +177,7 @@ class TrainConfig(Section):
     """What turns gradients into steps."""
     lr_scheduler: Any = MISSING
     """The learning rate over the course of training."""
-    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    batching: TrainBatchingConfig = field(default_factory=TrainBatchingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -200,6 +202,11 @@ class TrainConfig(Section):
             )
         if self.training.reduction is Reduction.exact and self.distributed.strategy is Strategy.fsdp:
             yield Problem("training.reduction", "exact needs distributed.strategy=ddp: fsdp adds gradients up itself")
+        if self.batching.find_max_tokens and self.distributed.strategy is Strategy.fsdp:
+            yield Problem(
+                "batching.find_max_tokens",
+                "needs distributed.strategy=ddp: with fsdp, a process out of memory leaves the others waiting",
+            )
 
 
 @dataclass(kw_only=True)

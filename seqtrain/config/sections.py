@@ -80,6 +80,21 @@ class BatchingConfig(Section):
 
 
 @dataclass(kw_only=True)
+class TrainBatchingConfig(BatchingConfig):
+    """How training examples are gathered into batches."""
+
+    find_max_tokens: bool = False
+    """Find the largest max_tokens that the memory of every rank holds with a tenth to spare, beginning at max_tokens,
+    and train with it. It is written into the run's config, and the run goes on with the number that was found."""
+
+    def problems(self) -> Iterator[Problem]:
+        """A search begins somewhere."""
+        yield from super().problems()
+        if self.find_max_tokens and self.max_tokens is None:
+            yield Problem("find_max_tokens", "needs a batching.max_tokens to begin with")
+
+
+@dataclass(kw_only=True)
 class RuntimeConfig(Section):
     """The machine: device, number format, threads."""
 

@@ -122,9 +122,14 @@ class MemoryMeter(ABC):
         """The most bytes that this process has while it computes; None if they did not suffice."""
 
 
-def make_meter(device: torch.device) -> MemoryMeter:
-    """The meter of a device's memory."""
-    return CudaMemory(device) if device.type == "cuda" else HostMemory()
+def make_meter(device: torch.device, num_processes: int) -> MemoryMeter:
+    """The meter of a device's memory.
+
+    Args:
+        device: A GPU is one process's own.
+        num_processes: Those of the run that share this machine's memory.
+    """
+    return CudaMemory(device) if device.type == "cuda" else HostMemory(num_processes)
 
 
 class CudaMemory(MemoryMeter):
@@ -159,13 +164,17 @@ class HostMemory(MemoryMeter):
     """The memory of the machine, or of the container if that has less, as Linux counts it.
 
     Args:
+        num_processes: Those that share what is available.
         proc: Where Linux tells of processes and memory.
         cgroup: Where it tells of a container's limits.
     """
 
     survives_overshoot = False
 
-    def __init__(self, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> None:
+    def __init__(
+        self, num_processes: int = 1, *, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+    ) -> None:
+        self._num_processes = num_processes
         self._proc = proc
         self._cgroup = cgroup
 
@@ -187,7 +196,7 @@ class HostMemory(MemoryMeter):
             most, used = _number(self._cgroup / limit), _number(self._cgroup / use)
             if most is not None and used is not None:
                 limits.append(max(0, most - used + (_named(self._cgroup / statistics, cached) or 0)))
-        return resident + min(limits)
+        return resident + min(limits) // self._num_processes
 
     def peak(self, computation: Callable[[], None]) -> int | None:
         """See `MemoryMeter`."""

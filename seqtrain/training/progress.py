@@ -14,6 +14,8 @@ from seqtrain.console import console
 
 logger = logging.getLogger(__name__)
 
+_RARE = {"num_skipped", "num_loss_spikes"}  # shown where there are any
+
 
 class Display:
     """Shows nothing: what `progress=none` asks for, and the base of the others."""
@@ -101,7 +103,7 @@ def format_row(row: Mapping[str, Any], names: tuple[str, ...] | None = None) -> 
     """
     shown = [row["split"]] if names is None else []
     for key, value in row.items():
-        if key != "split" and (names is None or key in names) and value is not None:
+        if key != "split" and (names is None or key in names) and value is not None and (value or key not in _RARE):
             shown.append(f"{key.replace('_', ' ')} {_format_number(value)}")
     return " | ".join(shown)
 

@@ -132,7 +132,7 @@ def test_all_that_is_missing_is_listed_at_once_with_its_meaning(run: RunCommand)
     outcome = run("~model", "optimizer.lr=-1", "+batching.typo=1")
     assert outcome.err == (
         "seqtrain: error: the config has 4 faults\n"
-        "  batching.typo is no key of BatchingConfig\n"
+        "  batching.typo is no key of TrainBatchingConfig\n"
         "  optimizer.lr must be positive, but is -1.0\n"
         "  model is missing: one of my_lstm, transformer, transformer_lm\n"
         "  task.data is missing: The folder of the data: raw text or a data-bin folder. "

@@ -60,7 +60,7 @@ def test_a_root_has_the_plugins_that_it_declares() -> None:
         ),
         ({"optimizer": {"lr": 1}}, "optimizer._name is missing: it says which optimizer this is\nchoose one: adam, "),
         ({"optimizer": {"_name": "adam", "lr": "x"}}, "optimizer.lr must be a number, but is 'x'"),
-        ({"batching": {"typo": 1}}, "batching.typo is no key of BatchingConfig"),
+        ({"batching": {"typo": 1}}, "batching.typo is no key of TrainBatchingConfig"),
         ({"run_name": 5}, "run_name must be text or null, but is 5\nquote it: '5'"),
         ({"training": {"max_updates": None}}, "training.max_updates is null and so are max_epochs, "),
         ({"typo": 1}, "typo is no key of TrainConfig"),

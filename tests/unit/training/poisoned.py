@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqtrain.config.root import BatchingConfig, CheckpointConfig, LoggingConfig, TrainConfig, TrainingConfig
+from seqtrain.config.root import CheckpointConfig, LoggingConfig, TrainBatchingConfig, TrainConfig, TrainingConfig
 from seqtrain.config.root import ValidationConfig as Validation
 from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqtrain.lr_schedulers.inverse_sqrt import InverseSqrt, InverseSqrtConfig
@@ -96,7 +96,7 @@ class PoisonedRun:
             training=TrainingConfig(
                 max_updates=self.max_updates, clip_norm=1.0, max_nonfinite_updates=self.max_in_a_row
             ),
-            batching=BatchingConfig(max_tokens=24, required_batch_size_multiple=1, num_prefetch=0),
+            batching=TrainBatchingConfig(max_tokens=24, required_batch_size_multiple=1, num_prefetch=0),
             validation=Validation(interval_epochs=None),
             checkpoint=CheckpointConfig(save_interval_updates=3, save_interval_epochs=None),
             logging=LoggingConfig(interval_updates=4),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqtrain.config.root import BatchingConfig, CheckpointConfig, LoggingConfig, TrainConfig, TrainingConfig
+from seqtrain.config.root import CheckpointConfig, LoggingConfig, TrainBatchingConfig, TrainConfig, TrainingConfig
 from seqtrain.config.root import ValidationConfig as Validation
 from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqtrain.data.batch import Batch
@@ -122,7 +122,7 @@ class Run:
 def config(**training: Any) -> TrainConfig:
     return TrainConfig(
         training=TrainingConfig(**{"max_updates": 17, "update_freq": 2, "clip_norm": 1.0, **training}),
-        batching=BatchingConfig(max_tokens=24, required_batch_size_multiple=1, num_prefetch=2),
+        batching=TrainBatchingConfig(max_tokens=24, required_batch_size_multiple=1, num_prefetch=2),
         validation=Validation(interval_updates=5),
         checkpoint=CheckpointConfig(save_interval_updates=3),
         logging=LoggingConfig(interval_updates=4),

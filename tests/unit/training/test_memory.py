@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqtrain.config.root import BatchingConfig, TrainConfig, TrainingConfig
+from seqtrain.config.root import TrainBatchingConfig, TrainConfig, TrainingConfig
 from seqtrain.data.batch import Batch
 from seqtrain.errors import TrainingError
 from seqtrain.testing.fakes import collate
@@ -37,7 +37,7 @@ def test_an_allocation_that_the_host_refuses_is_out_of_memory() -> None:
 
 
 def test_the_message_names_the_largest_batch_and_the_remedy_keeps_the_size_of_an_update() -> None:
-    config = TrainConfig(batching=BatchingConfig(max_tokens=4096), training=TrainingConfig(update_freq=3))
+    config = TrainConfig(batching=TrainBatchingConfig(max_tokens=4096), training=TrainingConfig(update_freq=3))
     error = explain(torch.OutOfMemoryError("CUDA out of memory.\nMuch more"), BATCHES, config)
     message = str(error.args[0])
     assert message.startswith(
@@ -53,7 +53,7 @@ def test_the_message_names_the_largest_batch_and_the_remedy_keeps_the_size_of_an
 
 
 def test_a_limit_of_sentences_alone_is_the_one_to_lower() -> None:
-    config = TrainConfig(batching=BatchingConfig(max_tokens=None, max_sentences=64))
+    config = TrainConfig(batching=TrainBatchingConfig(max_tokens=None, max_sentences=64))
     remedy = explain(MemoryError(), BATCHES, config).remedy
     assert remedy is not None
     assert remedy.startswith("batching.max_sentences=32 training.update_freq=2 ")
@@ -83,11 +83,11 @@ def system(tmp_path: Path) -> HostMemory:
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000 kB\nMemAvailable:   8000 kB\n")
     (tmp_path / "proc/self/status").write_text("Name: python\nVmHWM:\t 3000 kB\nVmRSS:\t  1000 kB\n")
     (tmp_path / "cgroup").mkdir()
-    return HostMemory(tmp_path / "proc", tmp_path / "cgroup")
+    return HostMemory(2, proc=tmp_path / "proc", cgroup=tmp_path / "cgroup")
 
 
-def test_the_limit_is_what_is_available_and_what_the_process_has(system: HostMemory) -> None:
-    assert system.limit() == 9000 * 1024
+def test_the_limit_is_a_share_of_what_is_available_and_what_the_process_has(system: HostMemory) -> None:
+    assert system.limit() == (1000 + 8000 // 2) * 1024
     assert system.peak(lambda: None) == 3000 * 1024
 
 
@@ -95,14 +95,14 @@ def test_a_container_with_less_memory_sets_the_limit(system: HostMemory, tmp_pat
     (tmp_path / "cgroup/memory.max").write_text(f"{4000 * 1024}\n")
     (tmp_path / "cgroup/memory.current").write_text(f"{1500 * 1024}\n")
     (tmp_path / "cgroup/memory.stat").write_text(f"anon 5\ninactive_file {500 * 1024}\n")
-    assert system.limit() == (1000 + 4000 - 1500 + 500) * 1024
+    assert system.limit() == (1000 + (4000 - 1500 + 500) // 2) * 1024
     (tmp_path / "cgroup/memory.max").write_text("max\n")
-    assert system.limit() == 9000 * 1024
+    assert system.limit() == (1000 + 8000 // 2) * 1024
 
 
 def test_a_system_that_does_not_tell_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="does not tell"):
-        HostMemory(tmp_path, tmp_path).limit()
+        HostMemory(proc=tmp_path, cgroup=tmp_path).limit()
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
