@@ -48,12 +48,13 @@ class Arm(Protocol):
 class SeqtrainArm:
     """seqtrain, as its trainer makes an update."""
 
-    def __init__(self, precision: Precision, num_threads: int) -> None:
+    def __init__(self, precision: Precision, num_threads: int, *, width: int = WIDTH) -> None:
         prepare_process(num_threads, deterministic=False)
         cpu = torch.device("cpu")
         task = TinyTask()
         task.source_vocabulary = task.target_vocabulary = Vocabulary(f"type{number}" for number in range(4, NUM_TYPES))
-        sizes = {"layers": LAYERS, "embed_dim": WIDTH, "ffn_embed_dim": FFN_WIDTH, "attention_heads": HEADS}
+        ffn_width = width * FFN_WIDTH // WIDTH
+        sizes = {"layers": LAYERS, "embed_dim": width, "ffn_embed_dim": ffn_width, "attention_heads": HEADS}
         fields: Any = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
         model = build_model(TransformerConfig(share_all_embeddings=True, dropout=DROPOUT, **fields), task)
         criterion = build_criterion(LabelSmoothedCrossEntropyConfig(label_smoothing=SMOOTHING), task)

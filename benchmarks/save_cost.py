@@ -1,0 +1,114 @@
+"""What saving costs the updates around it, in the background and while they wait: one paired run.
+
+    python -m benchmarks.save_cost --rounds 12 --updates 50 --threads 1
+
+One process trains one model on the same batches again and again. Each round has a block of updates without a save, one
+that begins with a save in the background, and one that begins with a save that is waited for, in an order that turns
+from round to round. The time of a block ends when its save is on the disk. A round gives one ratio of times for each
+way to save; the result is the median of the ratios, with a bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.arms import SeqtrainArm
+from benchmarks.batches import endless_batches, multi30k
+from benchmarks.train_speed import bootstrap_median, machine
+from seqtrain.config.root import Precision
+from seqtrain.data.batch import Batch
+from seqtrain.lr_schedulers.fixed import Fixed, FixedConfig
+from seqtrain.training.background import BackgroundWriter, CheckpointWriter
+from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
+from seqtrain.training.saving import Saver
+from seqtrain.training.state import TrainState
+
+ARMS = ("without", "background", "waiting")
+
+
+class Contest:
+    """One model, and its two ways to save."""
+
+    def __init__(self, arm: SeqtrainArm, batches: list[Batch], folder: Path) -> None:
+        self._arm = arm
+        self._batches = batches
+        schedule = Fixed(FixedConfig(), arm.learner.optimizer)
+        writers = {"background": BackgroundWriter(), "waiting": CheckpointWriter()}
+        self._savers = {
+            name: Saver(arm.learner, schedule, CheckpointKeeper(folder / name, KeepPolicy(1, 0, False)), "", writer)
+            for name, writer in writers.items()
+        }
+
+    def run(self, name: str) -> float:
+        """The seconds of one block."""
+        saver = self._savers.get(name)
+        os.sync()  # nothing of the block before is still on its way to the disk
+        start = time.perf_counter()
+        if saver is not None:
+            saver.save(TrainState(num_updates=self._arm.num_updates), metric=None)
+        for batch in self._batches:
+            self._arm.update(batch)
+        if saver is not None:
+            saver.writer.wait()
+        return time.perf_counter() - start
+
+
+def measure(contest: Contest, num_rounds: int) -> dict[str, list[float]]:
+    """The seconds of each round's blocks."""
+    seconds: dict[str, list[float]] = {name: [] for name in ARMS}
+    for number in range(num_rounds):
+        for position in range(len(ARMS)):
+            name = ARMS[(number + position) % len(ARMS)]
+            seconds[name].append(contest.run(name))
+    return seconds
+
+
+def report(seconds: dict[str, list[float]]) -> str:
+    """A table: the time of each kind of block and its ratio to that without a save."""
+    lines = ["| saves | block, median | ratio, median of the rounds [95 %] |", "|---|---|---|"]
+    for name, values in seconds.items():
+        ratios = [value / other for value, other in zip(values, seconds["without"], strict=True)]
+        interval = bootstrap_median(ratios)
+        lines.append(
+            f"| {name} | {bootstrap_median(values).median:.2f} s | "
+            f"{interval.median:.3f} [{interval.low:.3f}, {interval.high:.3f}] |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--updates", type=int, default=50, help="updates of a block")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-tokens", type=int, default=4096, help="of a batch")
+    parser.add_argument("--width", type=int, default=128, help="of the model: 128 is multi30k_tiny")
+    parser.add_argument("--folder", type=Path, help="of a disk to write to, instead of that of temporary files")
+    arguments = parser.parse_args()
+    arm = SeqtrainArm(Precision.auto, arguments.threads, width=arguments.width)
+    dataset, description = multi30k()
+    batches = list(itertools.islice(endless_batches(dataset, arguments.max_tokens), arguments.updates))
+    folder = Path(tempfile.mkdtemp(dir=arguments.folder))
+    try:
+        contest = Contest(arm, batches, folder)
+        for name in ARMS[1:]:  # kernels and memory are made here
+            contest.run(name)
+        table = report(measure(contest, arguments.rounds))
+        num_bytes = sum(path.stat().st_size for path in (folder / "waiting").glob("update_*/*"))
+    finally:
+        shutil.rmtree(folder)
+    facts = {**machine(), "data": description, "checkpoint_megabytes": round(num_bytes / 1e6)}
+    print(json.dumps({**facts, **{name: str(value) for name, value in vars(arguments).items()}}))
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
