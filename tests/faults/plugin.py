@@ -10,10 +10,10 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,5 @@ def _machine() -> str:
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     processor = names[0].partition(":")[2].strip() if names else platform.machine()
-    torch = sys.modules.get("torch")
-    versions = f"Python {platform.python_version()}" + (f", PyTorch {torch.__version__}" if torch else "")
+    versions = f"Python {platform.python_version()}, PyTorch {version('torch')}"
     return f"{processor}, {os.cpu_count()} cores, {versions}"

@@ -135,7 +135,7 @@ GOOD = {"size": 6, "sha256": hashlib.sha256(b"tokens").hexdigest()}
 ENTRIES = st.just(GOOD) | st.fixed_dictionaries({"size": st.integers(0, 9) | JSON, "sha256": st.just("") | JSON}) | JSON
 ODD_NAMES = ["train.idx", "../train.bin", "/etc/hosts", "", ".", "a\0b", "\udc80", "x" * 300]
 NAMES = st.just("train.bin") | st.sampled_from(ODD_NAMES)
-FILES = st.dictionaries(NAMES, ENTRIES, max_size=2)
+FILES = st.sampled_from([{"train.bin": GOOD}, {}]) | st.dictionaries(NAMES, ENTRIES, max_size=2)
 LISTS = FILES.map(manifest._text) | st.fixed_dictionaries({"format": st.just(2) | JSON, "files": FILES | JSON}).map(
     json.dumps
 )
