@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqtrain.errors import CheckpointError
 from seqtrain.training.checkpoint import TEMPORARY, Checkpoint, CheckpointContent, write_checkpoint
-from seqtrain.training.sharded import Part, part_name, write_parts
+from seqtrain.training.sharded import part_name, write_parts
 
 __all__ = ["convert"]
 
@@ -68,15 +68,19 @@ def _share_out(folder: Path, files: Mapping[str, Mapping[str, Tensor]], num_part
             parts = {label: part for label, tensor in tensors.items() if (part := _part(tensor, number, num_parts))}
             if parts:
                 path = folder / part_name(name, number, num_parts)
-                digests[path] = write_parts(path, parts)
+                offsets = {label: offset for label, (_, offset) in parts.items()}
+                digests[path] = write_parts(path, {label: part for label, (part, _) in parts.items()}, offsets)
     return digests
 
 
-def _part(tensor: Tensor, number: int, num_parts: int) -> Part | None:
-    """One of the parts along the first dimension, all but the last ones of equal size; None if nothing is left."""
+def _part(tensor: Tensor, number: int, num_parts: int) -> tuple[Tensor, list[int]] | None:
+    """One of the parts along the first dimension, all but the last ones of equal size, and where it begins.
+
+    None if nothing is left for it.
+    """
     if tensor.dim() == 0:
-        return Part(tensor, []) if number == 0 else None
+        return (tensor, []) if number == 0 else None
     size = -(-len(tensor) // num_parts)
     begin = number * size
     part = tensor[begin : begin + size]
-    return Part(part, [begin] + [0] * (tensor.dim() - 1)) if len(part) else None
+    return (part, [begin] + [0] * (tensor.dim() - 1)) if len(part) else None

@@ -7,6 +7,7 @@ point, or by none.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +24,6 @@ from torch.distributed.rendezvous import rendezvous
 from seqtrain.config.ranks import Rank
 from seqtrain.config.root import DistributedConfig
 from seqtrain.errors import TrainingError
-from seqtrain.training.memory import is_out_of_memory
 
 __all__ = ["ProcessGroup", "Processes", "SingleProcess", "collective", "join_processes", "require_same", "sum_by_name"]
 
@@ -71,6 +71,10 @@ class Processes(ABC):
         """Call a function in the first process, and when it has returned, in the others."""
 
     @abstractmethod
+    def for_thread(self) -> Processes:
+        """The same processes over connections of their own, for threads that talk while these processes do, too."""
+
+    @abstractmethod
     def close(self) -> None:
         """Wait for the others, and part from them."""
 
@@ -109,6 +113,10 @@ class SingleProcess(Processes):
         """See `Processes`."""
         return function()
 
+    def for_thread(self) -> Processes:
+        """See `Processes`."""
+        return self
+
     def close(self) -> None:
         """See `Processes`."""
 
@@ -125,7 +133,7 @@ class ProcessGroup(Processes):
             device: Of the gradients.
         """
         super().__init__(rank.rank, rank.world_size)
-        timeout = timedelta(seconds=config.timeout_seconds)
+        timeout = self._timeout = timedelta(seconds=config.timeout_seconds)
         backend = config.backend or ("nccl" if device.type == "cuda" else "gloo")
         store, _, _ = next(rendezvous("env://", rank.rank, rank.world_size, timeout=_STARTUP))
         self._store = PrefixStore("seqtrain", store)
@@ -196,6 +204,12 @@ class ProcessGroup(Processes):
             while not self._store.check(keys):
                 time.sleep(_STEP_SECONDS)
 
+    def for_thread(self) -> Processes:
+        """See `Processes`; for sums and values, not for tensors."""
+        other = copy.copy(self)
+        other._hosts = distributed.new_group(backend="gloo", timeout=self._timeout)
+        return other
+
     def close(self) -> None:
         """See `Processes`; the others may still be writing."""
         with collective():
@@ -205,15 +219,17 @@ class ProcessGroup(Processes):
 
 @contextmanager
 def collective() -> Iterator[None]:
-    """Around what processes do together: if it fails, another one has ended, and has said why itself.
+    """Around what processes do together: if that fails, another one has ended, and has said why itself.
+
+    Other errors pass: gradients travel while a model of somebody's computes.
 
     Raises:
         TrainingError: The others cannot be reached any more.
     """
     try:
         yield
-    except RuntimeError as error:  # torch has no class of its own for it in every backend
-        if is_out_of_memory(error):  # of a backward pass, whose gradients travel while it computes
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):  # which has no class of its own
             raise
         raise TrainingError(
             "another process of this run ended, or did not answer in time",

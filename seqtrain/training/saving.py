@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -14,10 +15,11 @@ from seqtrain.errors import CheckpointError, TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
 from seqtrain.training.background import CheckpointWriter
 from seqtrain.training.checkpoint import CRITERION, MODEL, OPTIMIZER, Checkpoint, CheckpointContent
+from seqtrain.training.distributed import Processes
 from seqtrain.training.guard import require_finite_weights
 from seqtrain.training.keeper import CheckpointKeeper
 from seqtrain.training.optimizer_state import load_optimizer_state, optimizer_state
-from seqtrain.training.sharded import save_together
+from seqtrain.training.sharded import own_parts, save_together
 from seqtrain.training.shards import is_sharded
 from seqtrain.training.state import TrainState
 from seqtrain.training.step import Learner
@@ -59,17 +61,28 @@ class Saver:
         require_finite_weights(self.learner, state.num_updates)
         num_updates, processes = state.num_updates, self.learner.processes
         if self._is_sharded:
-            path = save_together(self.keeper, self._content(state, metric), num_updates, processes)
+            self._save_parts(self._content(state, metric), num_updates)
+        elif processes.is_first:
+            self.writer.write(
+                self._content(state, metric),
+                lambda content: logger.info("saved %s", self.keeper.save(content, num_updates)),
+            )
+
+    def _save_parts(self, content: CheckpointContent, num_updates: int) -> None:
+        processes = self._writing_processes
+        content, offsets = own_parts(content, processes)
+
+        def write(copied: CheckpointContent) -> None:
+            path = save_together(self.keeper, copied, offsets, num_updates=num_updates, processes=processes)
             if processes.is_first:
                 logger.info("saved %s", path)
-            return
-        if not processes.is_first:
-            return
 
-        def write(content: CheckpointContent) -> None:
-            logger.info("saved %s", self.keeper.save(content, num_updates))
+        self.writer.write(content, write)
 
-        self.writer.write(self._content(state, metric), write)
+    @cached_property
+    def _writing_processes(self) -> Processes:
+        """The processes, for the threads that write; made by all together."""
+        return self.learner.processes.for_thread()
 
     @property
     def _is_sharded(self) -> bool:

@@ -12,7 +12,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,19 +30,49 @@ if TYPE_CHECKING:
 
     from seqtrain.training.keeper import CheckpointKeeper
 
-__all__ = ["Part", "part_name", "read_parts", "save_together", "write_parts"]
+__all__ = ["Offsets", "own_parts", "part_name", "read_parts", "save_together", "write_parts"]
 
 T = TypeVar("T")
 
 
-def save_together(keeper: CheckpointKeeper, content: CheckpointContent, num_updates: int, processes: Processes) -> Path:
-    """Write a checkpoint, each process its parts of the tensors. The training waits.
+Offsets = dict[str, dict[str, list[int]]]
+"""Where in the whole tensors the parts of one process begin: by file, then by tensor."""
+
+
+def own_parts(content: CheckpointContent, processes: Processes) -> tuple[CheckpointContent, Offsets]:
+    """What one process writes of a checkpoint.
+
+    Args:
+        content: Its tensors are sharded, or the same in all processes; of the latter the first process writes all.
+        processes: Who writes.
+
+    Returns:
+        The content with this process's parts for tensors, in the memory that they had, and their offsets.
+    """
+    parts: dict[str, Any] = {}
+    offsets: Offsets = {}
+    for name, tensors in content.tensors.items():
+        mine = {
+            label: tensor
+            for label, tensor in tensors.items()
+            if (local_part(tensor).numel() if is_sharded(tensor) else processes.is_first)
+        }
+        parts[Path(name).stem] = {label: local_part(tensor) for label, tensor in mine.items()}
+        offsets[name] = {label: _offsets(tensor) for label, tensor in mine.items()}
+    return replace(content, **parts), offsets
+
+
+def save_together(
+    keeper: CheckpointKeeper, content: CheckpointContent, offsets: Offsets, *, num_updates: int, processes: Processes
+) -> Path:
+    """Write a checkpoint, each process its parts of the tensors.
 
     Args:
         keeper: Of the run; the first process's is used.
-        content: What this process has. The files that are not tensors are the first process's.
+        content: Of this process, from `own_parts`. The files that are not tensors are the first process's.
+        offsets: Of its parts.
         num_updates: Of the run.
-        processes: All of them call this.
+        processes: All of them call this; in a thread, over connections of its own.
 
     Returns:
         The checkpoint's folder.
@@ -52,6 +82,14 @@ def save_together(keeper: CheckpointKeeper, content: CheckpointContent, num_upda
     """
     aside = keeper.folder / f"{TEMPORARY}{checkpoint_name(num_updates)}-parts"
 
+    def write() -> dict[str, str]:
+        digests = {}
+        for name, tensors in content.tensors.items():
+            if tensors:
+                path = aside / part_name(name, processes.rank, processes.world_size)
+                digests[path.name] = write_parts(path, tensors, offsets[name])
+        return digests
+
     def commit() -> str:
         parts = {aside / name: digest for share in shares for name, digest in share.items()}
         written = replace(content, model={}, criterion={}, optimizer={}, ema=None, parts=parts)
@@ -59,7 +97,7 @@ def save_together(keeper: CheckpointKeeper, content: CheckpointContent, num_upda
 
     try:
         _together(processes, lambda: _make_empty(aside) if processes.is_first else None)
-        shares = _together(processes, lambda: _write_parts(aside, content, processes))
+        shares = _together(processes, write)
         folder, *_ = _together(processes, lambda: commit() if processes.is_first else None)
     finally:
         if processes.is_first:
@@ -95,46 +133,16 @@ def _together(processes: Processes, function: Callable[[], T]) -> list[T]:
     return [value for value, _ in answers]
 
 
-def _write_parts(folder: Path, content: CheckpointContent, processes: Processes) -> dict[str, str]:
-    """Write this process's files; their SHA-256 by name."""
-    digests = {}
-    for name, tensors in content.tensors.items():
-        parts = {
-            label: Part(local_part(tensor), _offsets(tensor))
-            for label, tensor in tensors.items()
-            if (local_part(tensor).numel() if is_sharded(tensor) else processes.is_first)
-        }
-        if parts:
-            path = folder / part_name(name, processes.rank, processes.world_size)
-            digests[path.name] = write_parts(path, parts)
-    return digests
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a tensor.
-
-    Attributes:
-        tensor: The part.
-        offsets: Where in the whole it begins, in each dimension.
-    """
-
-    tensor: Tensor
-    offsets: list[int]
-
-
 def part_name(name: str, number: int, count: int) -> str:
     """The name of the file with one part of what else is in one file: model-00001-of-00004.safetensors."""
     stem, _, suffix = name.partition(".")
     return f"{stem}-{number + 1:05d}-of-{count:05d}.{suffix}"
 
 
-def write_parts(path: Path, parts: Mapping[str, Part]) -> str:
-    """Write parts of tensors by name; the file's SHA-256."""
-    info = json.dumps({name: {"saved_offsets": part.offsets} for name, part in parts.items()})
-    return write_tensors(
-        path, {name: part.tensor for name, part in parts.items()}, metadata={"DCP_SHARDING_INFO": info}
-    )
+def write_parts(path: Path, parts: Mapping[str, Tensor], offsets: Mapping[str, list[int]]) -> str:
+    """Write parts of tensors, and where in the whole ones they begin; the file's SHA-256."""
+    info = {name: {"saved_offsets": offsets[name]} for name in parts}
+    return write_tensors(path, parts, metadata={"DCP_SHARDING_INFO": json.dumps(info)})
 
 
 def _offsets(tensor: Tensor) -> list[int]:

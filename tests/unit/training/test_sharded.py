@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from seqtrain.data.dataset import IterationOptions
 from seqtrain.errors import CheckpointError
 from seqtrain.lr_schedulers.fixed import Fixed, FixedConfig
 from seqtrain.testing.fakes import TinyModel, TinyTask
+from seqtrain.training.background import BackgroundWriter
 from seqtrain.training.checkpoint import Checkpoint
 from seqtrain.training.distributed import Processes, SingleProcess
 from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
@@ -26,10 +26,9 @@ from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
 from seqtrain.training.reduction import LocalSum
 from seqtrain.training.saving import Saver
-from seqtrain.training.sharded import read_parts
+from seqtrain.training.sharded import read_parts, write_parts
 from seqtrain.training.state import TrainState
 from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
-from seqtrain.training.tensor_file import write_tensors
 from tests.unit.training.processes import joined_processes, run_in_processes
 
 CPU = torch.device("cpu")
@@ -56,7 +55,8 @@ def make_saver(folder: Path, processes: Processes) -> Saver:
         device=CPU,
     )
     keeper = CheckpointKeeper(folder, KeepPolicy(keep_last=9, keep_best=0, maximize=False))
-    return Saver(learner, Fixed(FixedConfig(), learner.optimizer), keeper, "model: {_name: tiny}\n")
+    lr_scheduler = Fixed(FixedConfig(), learner.optimizer)
+    return Saver(learner, lr_scheduler, keeper, "model: {_name: tiny}\n", BackgroundWriter())
 
 
 def go_on(folder: Path, processes: Processes, last_update: int) -> None:
@@ -80,7 +80,8 @@ def go_on(folder: Path, processes: Processes, last_update: int) -> None:
         settings = UpdateOptions(clip_norm=0.0, seed=1)
         run_update(saver.learner, next(iterator), MetricSums(), options=settings, first_batch=first_batch)
         state.num_updates += 1
-    saver.save(state, metric=None)
+    with saver.writer:
+        saver.save(state, metric=None)
 
 
 def go_on_in_process(folder: Path, last_update: int) -> None:
@@ -93,8 +94,9 @@ def fail_in_one(folder: Path) -> str:
     with joined_processes() as processes:
         saver = make_saver(folder if processes.is_first else folder / "file", processes)
         saver.learner.optimizer.zero_grad()
+        saver.save(TrainState(num_updates=1), metric=None)
         with pytest.raises(CheckpointError) as caught:
-            saver.save(TrainState(num_updates=1), metric=None)
+            saver.writer.wait()
         return str(caught.value)
 
 
@@ -152,8 +154,7 @@ def test_if_one_process_cannot_write_all_say_so_and_nothing_is_left(tmp_path: Pa
 
 
 def write_part(path: Path, tensors: Tensors, offsets: dict[str, list[int]]) -> Path:
-    info = {name: {"saved_offsets": offset} for name, offset in offsets.items()}
-    write_tensors(path, tensors, metadata={"DCP_SHARDING_INFO": json.dumps(info)})
+    write_parts(path, tensors, offsets)
     return path
 
 
