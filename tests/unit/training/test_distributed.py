@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seqtrain.errors import TrainingError
-from seqtrain.training.distributed import SingleProcess, require_same, sum_by_name
+from seqtrain.training.distributed import SingleProcess, collective, require_same, sum_by_name
 from tests.unit.training.processes import joined_processes, run_in_processes
 
 
@@ -94,3 +94,12 @@ def test_a_process_that_is_gone_ends_the_others_with_a_message() -> None:
         run_in_processes(lose_the_other, 2)
     assert "process 1:\nended without an answer" in str(raised.value)
     assert "no error" not in str(raised.value)
+
+
+def test_errors_of_a_model_are_not_taken_for_those_of_other_processes() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), collective():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(TrainingError, match="another process of this run ended"), collective():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer")
+    with pytest.raises(TrainingError, match="another process of this run ended"), collective():
+        raise torch.distributed.DistBackendError("NCCL error")
