@@ -51,7 +51,7 @@ class CheckpointWriter:
         """Wait; where another error ends the block, that of a write is logged."""
         try:
             self.wait()
-        except SeqtrainError as failure:
+        except (SeqtrainError, OSError) as failure:
             if error is None:
                 raise
             logger.error("%s", failure)

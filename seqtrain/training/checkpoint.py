@@ -203,7 +203,7 @@ class Checkpoint:
     @property
     def ema(self) -> dict[str, Tensor] | None:
         """The averaged weights by name, on the CPU; None where the run kept none."""
-        return self.read(EMA) if any(name.startswith(Path(EMA).stem) for name in self._files) else None
+        return self.read(EMA) if self._tensor_files(EMA) else None
 
     @property
     def state(self) -> dict[str, Any]:
@@ -232,6 +232,11 @@ class Checkpoint:
         own = (STATE, CONFIG)
         return [self.folder / name for name in self._files if name not in own and not _TENSOR_FILE.fullmatch(name)]
 
+    def _tensor_files(self, name: str) -> list[Path]:
+        """The files with tensors of a kind: one, or several parts."""
+        found = {file: match for file in sorted(self._files) if (match := _TENSOR_FILE.fullmatch(file))}
+        return [self.folder / file for file, match in found.items() if name == f"{match['kind']}.safetensors"]
+
     def read(self, name: str, like: Callable[[str], Tensor | None] | None = None) -> dict[str, Tensor]:
         """Tensors by name.
 
@@ -243,8 +248,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The checkpoint has none of the kind, or they cannot be read.
         """
-        found = {file: match for file in sorted(self._files) if (match := _TENSOR_FILE.fullmatch(file))}
-        files = [self.folder / file for file, match in found.items() if name == f"{match['kind']}.safetensors"]
+        files = self._tensor_files(name)
         if files and (like is not None or files != [self.folder / name]):
             from seqtrain.training.sharded import read_parts
 

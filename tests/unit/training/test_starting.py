@@ -9,67 +9,12 @@ import pytest
 import torch
 
 from seqtrain.config.check import to_yaml
-from seqtrain.config.root import BatchingConfig, CheckpointConfig, TrainConfig, TrainingConfig, ValidationConfig
-from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
+from seqtrain.config.root import BatchingConfig, CheckpointConfig, ValidationConfig
 from seqtrain.errors import CheckpointError
-from seqtrain.lr_schedulers.inverse_sqrt import InverseSqrt, InverseSqrtConfig
-from seqtrain.optimizers.adam import AdamConfig
-from seqtrain.testing.fakes import TinyModel, TinyTask
 from seqtrain.training.checkpoint import Checkpoint, CheckpointContent, write_checkpoint
-from seqtrain.training.distributed import SingleProcess
-from seqtrain.training.ema import ExponentialAverage
-from seqtrain.training.keeper import CheckpointKeeper, KeepPolicy
-from seqtrain.training.loop import Surroundings, Trainer
-from seqtrain.training.precision import MixedPrecision
-from seqtrain.training.progress import Display
-from seqtrain.training.recorder import Outputs
-from seqtrain.training.reduction import LocalSum
-from seqtrain.training.saving import Saver
-from seqtrain.training.signals import SharedStop, StopRequest
+from seqtrain.training.loop import Trainer
 from seqtrain.training.starting import start_from
-from seqtrain.training.step import Learner, TrainableModule
-
-CPU = torch.device("cpu")
-
-
-def config(**checkpoint: Any) -> TrainConfig:
-    return TrainConfig(
-        task={"_name": "tiny"},
-        model={"_name": "tiny"},
-        criterion={"_name": "cross_entropy"},
-        optimizer=AdamConfig(lr=0.5),
-        lr_scheduler=InverseSqrtConfig(warmup_updates=4),
-        training=TrainingConfig(max_updates=10),
-        batching=BatchingConfig(max_tokens=24, required_batch_size_multiple=1),
-        checkpoint=CheckpointConfig(save_interval_updates=5, **checkpoint),
-    )
-
-
-def make_trainer(folder: Path, config: TrainConfig) -> Trainer:
-    task = TinyTask(num_examples=40)
-    module = TrainableModule(TinyModel(task), CrossEntropy(CrossEntropyConfig(), task))
-    optimizer = torch.optim.Adam(module.parameters(), lr=config.optimizer.lr)
-    processes = SingleProcess()
-    learner = Learner(
-        task=task,
-        module=module,
-        optimizer=optimizer,
-        precision=MixedPrecision(torch.float32, CPU),
-        reduction=LocalSum(module),
-        processes=processes,
-        device=CPU,
-        average=ExponentialAverage(module.model, 0.5),
-    )
-    saver = Saver(
-        learner,
-        InverseSqrt(config.lr_scheduler, optimizer),
-        CheckpointKeeper(folder, KeepPolicy(2, 1, maximize=False)),
-        to_yaml(config),
-    )
-    surroundings = Surroundings(Outputs([], Display()), SharedStop(StopRequest(), processes), validator=None)
-    trainer = Trainer(config, saver, surroundings, max_positions=(100, 100))
-    trainer.state.data_fingerprint = "these data"
-    return trainer
+from tests.unit.training.tiny_run import config, make_trainer
 
 
 @pytest.fixture
@@ -133,11 +78,9 @@ def test_the_meters_are_kept(first: Trainer, tmp_path: Path) -> None:
 
 def test_with_nothing_reset_the_run_goes_on_as_the_first_would(tmp_path: Path) -> None:
     whole = make_trainer(tmp_path / "whole", config())
-    initial = {name: value.clone() for name, value in whole.learner.module.state_dict().items()}
     whole.config.training.max_updates = 17
     whole.fit()
     first = make_trainer(tmp_path / "first", config())
-    first.learner.module.load_state_dict(initial)
     first.fit()
     resets = dict.fromkeys(("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters"), False)
     second = start(tmp_path, **resets)
