@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from seqtrain.criterions.base import LossOutput
 from seqtrain.data.batch import Batch
+from seqtrain.errors import ConfigError
 from seqtrain.training.distributed import Processes, collective
 from seqtrain.training.reduction import GradientReduction
 from seqtrain.training.step import TrainableModule
@@ -44,7 +45,11 @@ class FullySharded(GradientReduction):
             module: With the same weights in all processes, on the CPU: each unit is moved to the device by itself.
             processes: Who shares them.
             device: Where the parts go.
+
+        Raises:
+            ConfigError: A parameter cannot be shared out, for it has no dimension.
         """
+        _require_dimensions(module)
         mesh = init_device_mesh(device.type, (processes.world_size,))
         units = [unit for unit in module.model.sharding_units() if _owns_its_parameters(unit, module)]
         for part in [*units, module]:
@@ -62,6 +67,16 @@ class FullySharded(GradientReduction):
         root.set_is_last_backward(is_last)
         with collective():
             yield
+
+
+def _require_dimensions(module: nn.Module) -> None:
+    scalars = [name for name, parameter in module.named_parameters() if parameter.dim() == 0]
+    if scalars:
+        raise ConfigError(
+            f"distributed.strategy=fsdp: the parameter {scalars[0]} is a single number without a dimension, "
+            "which cannot be shared out",
+            remedy="give it the shape (1,), or set distributed.strategy=ddp",
+        )
 
 
 def _owns_its_parameters(unit: nn.Module, module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from seqtrain.config.root import BatchingConfig
 from seqtrain.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropy, LabelSmoothedCrossEntropyConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import IterationOptions
+from seqtrain.errors import ConfigError
 from seqtrain.models.base import Model
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
@@ -26,6 +27,7 @@ from seqtrain.training.randomness import seed_everything
 from seqtrain.training.reduction import LocalSum
 from seqtrain.training.shards import is_sharded, local_part, whole_parameters
 from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
+from seqtrain.training.weights import load_named_tensors, named_tensors
 from tests.unit.training.processes import joined_processes, run_in_processes
 
 CPU = torch.device("cpu")
@@ -204,6 +206,31 @@ TRAININGS = [
 ]
 
 
+def refusal(processes: Processes) -> str:
+    """The message about a parameter that cannot be shared out."""
+    from seqtrain.training.fully_sharded import FullySharded
+
+    task = TinyTask()
+    model = TinyModel(task)
+    model.temperature = nn.Parameter(torch.ones(()))
+    module = TrainableModule(model, LabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyConfig(), task))
+    with pytest.raises(ConfigError) as caught:
+        FullySharded(module, processes, CPU)
+    return str(caught.value)
+
+
+def loaded_weights(processes: Processes) -> dict[str, Tensor]:
+    """The weights after whole ones were copied into a sharded model."""
+    model = make_learner("transformer", processes).module.model
+    load_named_tensors(model, whole_weights(), origin="a checkpoint")
+    return whole(named_tensors(model))
+
+
+def whole_weights() -> dict[str, Tensor]:
+    weights = named_tensors(make_model("transformer", TinyTask()))
+    return {name: torch.arange(float(tensor.numel())).view_as(tensor) for name, tensor in weights.items()}
+
+
 @dataclass
 class Answer:
     """Of one process."""
@@ -211,12 +238,15 @@ class Answer:
     trainings: list[Facts]
     sharding: Sharding
     search: Search
+    loaded: dict[str, Tensor]
+    refusal: str
 
 
 def answer() -> Answer:
     with joined_processes() as processes:
         trainings = [train(make_learner(name, processes, dtype)) for name, dtype in TRAININGS]
-        return Answer(trainings, look_at_sharding(processes), search(processes))
+        sharding, searched = look_at_sharding(processes), search(processes)
+        return Answer(trainings, sharding, searched, loaded_weights(processes), refusal(processes))
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -253,6 +283,17 @@ def test_a_search_has_the_whole_model_for_as_long_as_each_process_needs(answers:
         assert process.search.was_sharded == [True, True]
         assert process.search.best == answers[0].search.best
         assert_close(process.search.gradients, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_whole_weights_are_loaded_into_all_parts(answers: list[Answer]) -> None:
+    expected = whole_weights()
+    for process in answers:
+        assert process.loaded.keys() == expected.keys()
+        assert all(torch.equal(process.loaded[name], expected[name]) for name in expected)
+
+
+def test_a_parameter_without_a_dimension_is_named(answers: list[Answer]) -> None:
+    assert "the parameter model.temperature is a single number" in answers[0].refusal
 
 
 def test_units_are_the_outermost_members_of_lists() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -160,6 +162,23 @@ def write_part(path: Path, tensors: Tensors, offsets: dict[str, list[int]]) -> P
 
 def whole(_: str) -> None:
     """No tensor takes the value."""
+
+
+def test_what_torch_writes_is_read_and_what_it_says_of_parts_is_what_we_say(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    tensors = {"table": torch.arange(10.0).reshape(5, 2), "step": torch.tensor(7)}
+    with pytest.warns(UserWarning, match="save in a single process"):
+        save(tensors, storage_writer=HuggingFaceStorageWriter(str(tmp_path), save_distributed=True), no_dist=True)
+    (theirs,) = tmp_path.iterdir()
+    ours = write_part(tmp_path / "ours.safetensors", tensors, {"table": [0, 0], "step": []})
+    info = []
+    for path in (theirs, ours):
+        assert_close(read_parts([path], whole), tensors, rtol=0, atol=0)
+        with safe_open(path, "pt") as file:
+            info.append(json.loads(file.metadata()["DCP_SHARDING_INFO"]))
+    assert info[0] == info[1]
 
 
 def test_parts_stand_where_their_offsets_say_whatever_the_order_of_the_files(tmp_path: Path) -> None:
