@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seqtrain.config.check import to_yaml
-from seqtrain.config.root import BatchingConfig, CheckpointConfig, ValidationConfig
+from seqtrain.config.root import CheckpointConfig, TrainBatchingConfig, ValidationConfig
 from seqtrain.errors import CheckpointError
 from seqtrain.training.checkpoint import Checkpoint, CheckpointContent, write_checkpoint
 from seqtrain.training.loop import Trainer
@@ -82,7 +82,9 @@ def test_with_nothing_reset_the_run_goes_on_as_the_first_would(tmp_path: Path) -
     whole.fit()
     first = make_trainer(tmp_path / "first", config())
     first.fit()
-    resets = dict.fromkeys(("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters"), False)
+    resets: dict[str, Any] = dict.fromkeys(
+        ("reset_optimizer", "reset_lr_scheduler", "reset_dataloader", "reset_meters"), False
+    )
     second = start(tmp_path, **resets)
     second.config.training.max_updates = 17
     second.fit()
@@ -95,7 +97,7 @@ def test_with_nothing_reset_the_run_goes_on_as_the_first_would(tmp_path: Path) -
     [
         ("optimizer", {"_name": "sgd", "lr": 0.5}, "reset_optimizer", "optimizer._name"),
         ("lr_scheduler", {"_name": "fixed"}, "reset_lr_scheduler", "lr_scheduler._name"),
-        ("batching", BatchingConfig(max_tokens=48), "reset_dataloader", "batching.max_tokens"),
+        ("batching", TrainBatchingConfig(max_tokens=48), "reset_dataloader", "batching.max_tokens"),
         ("validation", ValidationConfig(metric="bleu"), "reset_meters", "validation.metric"),
     ],
 )

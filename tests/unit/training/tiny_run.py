@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from seqtrain.config.check import to_yaml
-from seqtrain.config.root import BatchingConfig, CheckpointConfig, TrainConfig, TrainingConfig, ValidationConfig
+from seqtrain.config.root import CheckpointConfig, TrainBatchingConfig, TrainConfig, TrainingConfig, ValidationConfig
 from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqtrain.lr_schedulers.inverse_sqrt import InverseSqrt, InverseSqrtConfig
 from seqtrain.optimizers.adam import AdamConfig
@@ -40,7 +40,7 @@ def config(*, validation: ValidationConfig | None = None, **checkpoint: Any) -> 
         optimizer=AdamConfig(lr=0.5),
         lr_scheduler=InverseSqrtConfig(warmup_updates=4),
         training=TrainingConfig(max_updates=10, ema_decay=0.5),
-        batching=BatchingConfig(max_tokens=24, required_batch_size_multiple=1),
+        batching=TrainBatchingConfig(max_tokens=24, required_batch_size_multiple=1),
         validation=validation or ValidationConfig(),
         checkpoint=CheckpointConfig(**{"save_interval_updates": 5, "save_interval_epochs": None, **checkpoint}),
     )
