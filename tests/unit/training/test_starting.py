@@ -102,7 +102,8 @@ def test_with_nothing_reset_the_run_goes_on_as_the_first_would(tmp_path: Path) -
     ],
 )
 def test_what_means_nothing_here_is_refused(tmp_path: Path, section: str, value: object, option: str, key: str) -> None:
-    other = config(finetune_from="first", reset_lr_scheduler=False, **{option: False} if "lr" not in option else {})
+    resets: dict[str, Any] = {"reset_lr_scheduler": False, option: False}
+    other = config(finetune_from="first", **resets)
     trainer = make_trainer(tmp_path / "second", other)
     setattr(other, section, value)
     object.__setattr__(trainer.saver, "config_yaml", to_yaml(other))
