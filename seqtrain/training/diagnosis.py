@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,13 +39,17 @@ class Finding:
 
     @property
     def is_bad(self) -> bool:
-        """Whether anything is not finite."""
-        return not _is_finite(torch.tensor(self.loss)) or any((self.weight, self.output, self.gradient, self.parameter))
+        """Whether anything is not finite; gradients of parameters may be the sum over processes (fsdp)."""
+        return self.is_bad_here or self.parameter is not None
+
+    @property
+    def is_bad_here(self) -> bool:
+        """Whether anything is not finite that this process has computed alone."""
+        return not math.isfinite(self.loss) or any((self.weight, self.output, self.gradient))
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON values; a loss that is no number is text there."""
-        is_number = _is_finite(torch.tensor(self.loss))
-        return {**asdict(self), "loss": self.loss if is_number else str(self.loss)}
+        return {**asdict(self), "loss": self.loss if math.isfinite(self.loss) else str(self.loss)}
 
     def __str__(self) -> str:
         """One clause: from the cause to what followed from it."""

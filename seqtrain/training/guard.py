@@ -135,15 +135,21 @@ class UpdateGuard:
         """
         processes = self._learner.processes
         suspects = [suspect for share in processes.gather(self._suspects(update)) for suspect in share]
-        guilty = [suspect for suspect in suspects if suspect["is_bad"]]
+        guilty = [suspect for suspect in suspects if suspect["is_bad_here"]]
+        guilty = guilty or [suspect for suspect in suspects if suspect["is_bad"]]
         folder = self._options.folder / BAD_BATCHES / f"update_{update.number:08d}"
         if processes.is_first:
             _write_aside(folder, guilty or suspects)
         raise TrainingError(
             f"{self._options.max_in_a_row} updates in a row had no finite gradient, the last of them update "
-            f"{update.number} in epoch {update.epoch}. {_describe(guilty)}. See {folder}",
+            f"{update.number} in epoch {update.epoch}{self._scale}. {_describe(guilty)}. See {folder}",
             remedy=_REMEDY,
         )
+
+    @property
+    def _scale(self) -> str:
+        precision = self._learner.precision
+        return f", with a loss scale of {precision.loss_scale:g}" if precision.is_scaled else ""
 
     def _suspects(self, update: WatchedUpdate) -> list[dict[str, Any]]:
         """What this process's micro-batches look like when they are computed again, as JSON values."""
@@ -177,7 +183,13 @@ def _describe(guilty: Sequence[dict[str, Any]]) -> str:
 
 def _suspect(batch: Batch, finding: Finding, facts: dict[str, Any]) -> dict[str, Any]:
     tensors = {name: value.tolist() for name, value in _tensors_of(batch).items()}
-    return {"is_bad": finding.is_bad, "text": str(finding), "facts": facts, "tensors": tensors}
+    return {
+        "is_bad": finding.is_bad,
+        "is_bad_here": finding.is_bad_here,
+        "text": str(finding),
+        "facts": facts,
+        "tensors": tensors,
+    }
 
 
 def _tensors_of(batch: Batch) -> dict[str, Tensor]:
