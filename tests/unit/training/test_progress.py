@@ -29,3 +29,7 @@ def test_the_display_is_the_one_asked_for_and_plain_where_there_is_no_terminal(
     progress: str, kind: type[Display]
 ) -> None:
     assert type(make_display(root.Progress[progress], 10)) is kind
+
+
+def test_what_is_rare_is_shown_where_there_is_any() -> None:
+    assert format_row({"split": "train", "num_skipped": 0, "num_loss_spikes": 2}) == "train | num loss spikes 2"
