@@ -15,8 +15,10 @@ import itertools
 import json
 import os
 import shutil
+import statistics
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from benchmarks.arms import SeqtrainArm
@@ -33,6 +35,14 @@ from seqtrain.training.state import TrainState
 ARMS = ("without", "background", "waiting")
 
 
+@dataclass(frozen=True)
+class Block:
+    """How long some updates took, and how long the save before them kept the first one waiting, in seconds."""
+
+    seconds: float
+    waited: float
+
+
 class Contest:
     """One model, and its two ways to save."""
 
@@ -46,38 +56,43 @@ class Contest:
             for name, writer in writers.items()
         }
 
-    def run(self, name: str) -> float:
-        """The seconds of one block."""
+    def run(self, name: str) -> Block:
+        """Make the updates of one block, with a save or without."""
         saver = self._savers.get(name)
         os.sync()  # nothing of the block before is still on its way to the disk
         start = time.perf_counter()
         if saver is not None:
             saver.save(TrainState(num_updates=self._arm.num_updates), metric=None)
+        waited = time.perf_counter() - start
         for batch in self._batches:
             self._arm.update(batch)
         if saver is not None:
             saver.writer.wait()
-        return time.perf_counter() - start
+        return Block(time.perf_counter() - start, waited)
 
 
-def measure(contest: Contest, num_rounds: int) -> dict[str, list[float]]:
-    """The seconds of each round's blocks."""
-    seconds: dict[str, list[float]] = {name: [] for name in ARMS}
+def measure(contest: Contest, num_rounds: int) -> dict[str, list[Block]]:
+    """Each round's blocks."""
+    blocks: dict[str, list[Block]] = {name: [] for name in ARMS}
     for number in range(num_rounds):
         for position in range(len(ARMS)):
             name = ARMS[(number + position) % len(ARMS)]
-            seconds[name].append(contest.run(name))
-    return seconds
+            blocks[name].append(contest.run(name))
+    return blocks
 
 
-def report(seconds: dict[str, list[float]]) -> str:
-    """A table: the time of each kind of block and its ratio to that without a save."""
-    lines = ["| saves | block, median | ratio, median of the rounds [95 %] |", "|---|---|---|"]
-    for name, values in seconds.items():
-        ratios = [value / other for value, other in zip(values, seconds["without"], strict=True)]
+def report(blocks: dict[str, list[Block]]) -> str:
+    """A table: the time of each kind of block, and its ratio to that without a save."""
+    lines = [
+        "| saves | block, median | before the first update, median | ratio of blocks, median of the rounds [95 %] |",
+        "|---|---|---|---|",
+    ]
+    for name, mine in blocks.items():
+        ratios = [block.seconds / other.seconds for block, other in zip(mine, blocks["without"], strict=True)]
         interval = bootstrap_median(ratios)
+        seconds, waited = (statistics.median(values) for values in zip(*map(astuple, mine), strict=True))
         lines.append(
-            f"| {name} | {bootstrap_median(values).median:.2f} s | "
+            f"| {name} | {seconds:.2f} s | {1000 * waited:.0f} ms | "
             f"{interval.median:.3f} [{interval.low:.3f}, {interval.high:.3f}] |"
         )
     return "\n".join(lines)
