@@ -49,6 +49,7 @@ def test_what_is_written_does_not_change_with_the_model(device: torch.device) ->
         may_write.set()
     (copied,) = seen
     assert copied.model["weight"].tolist() == [1, 1, 1]
+    assert copied.optimizer is not None
     assert copied.optimizer["weight/exp_avg"].tolist() == [2, 2, 2]
     assert copied.state == {"train": {"num_updates": 7}}
 
