@@ -49,14 +49,15 @@ def limit_files(process: subprocess.Popen[str], num_bytes: int) -> subprocess.Po
     return process
 
 
-def goes_on_without_room(run: Path, num_bytes: int | None = None) -> str:
+def goes_on_without_room(run: Path, num_bytes: int | None = None, *overrides: str) -> str:
     """Go on with a run until it finds no room; what it says of that, which fits a screen.
 
     Args:
         run: Its folder.
         num_bytes: See `limit_files`; None sets no limit.
+        overrides: Of the config.
     """
-    hit = Hit.start(run.parent)
+    hit = Hit.start(run.parent, *overrides)
     if num_bytes is not None:
         limit_files(hit.process, num_bytes)
     errors = hit.finish()
@@ -97,7 +98,7 @@ def test_a_full_disk_while_a_log_is_written(
     filler = json.dumps({"split": "none", "update": 0, "filler": "x" * 200_000}) + "\n"
     path = run / name
     path.write_text(filler + path.read_text(encoding="utf-8"), encoding="utf-8")
-    errors = goes_on_without_room(run, path.stat().st_size + 600)
+    errors = goes_on_without_room(run, path.stat().st_size + 600, "checkpoint.save_interval_updates=null")
     assert errors.count(f"{name} cannot be written") == 1
     path.write_text(path.read_text(encoding="utf-8").removeprefix(filler), encoding="utf-8")
     finishes_like(run, whole)
