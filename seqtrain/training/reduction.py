@@ -9,6 +9,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -80,7 +81,7 @@ def _device_ids(module: nn.Module) -> list[torch.device] | None:
     return [device] if device.type == "cuda" else None
 
 
-def _sum_bucket(bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
     """DistributedDataParallel's own hook divides by the number of processes; we divide by the sample size instead."""
     work = distributed.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
