@@ -14,7 +14,7 @@ from torch import nn
 from seqtrain.errors import CheckpointError, TrainingError
 from seqtrain.lr_schedulers.base import LRScheduler
 from seqtrain.training.background import CheckpointWriter
-from seqtrain.training.checkpoint import CRITERION, MODEL, OPTIMIZER, Checkpoint, CheckpointContent
+from seqtrain.training.checkpoint import CRITERION, MODEL, OPTIMIZER, STATE, Checkpoint, CheckpointContent
 from seqtrain.training.distributed import Processes
 from seqtrain.training.guard import require_finite_weights
 from seqtrain.training.keeper import CheckpointKeeper
@@ -26,6 +26,8 @@ from seqtrain.training.step import Learner
 from seqtrain.training.weights import load_named_tensors, named_tensors
 
 logger = logging.getLogger(__name__)
+
+_PARTS = {"train", "optimizer", "lr_scheduler", "precision", "metric"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def training_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a checkpoint says of its run besides the tensors.
 
     Raises:
-        CheckpointError: It holds weights alone.
+        CheckpointError: It holds weights alone, or is not what a run writes.
     """
     state: dict[str, Any] = checkpoint.state
     if "train" not in state:
@@ -156,6 +158,9 @@ def training_state(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{checkpoint.folder} holds weights alone, such as an average: no run can go on from it",
             remedy="start another run from its weights: checkpoint.finetune_from=FOLDER, all else reset",
         )
+    optimizer = state.get("optimizer")
+    if not _PARTS <= state.keys() or not isinstance(optimizer, dict) or not {"values", "groups"} <= optimizer.keys():
+        raise CheckpointError(f"{checkpoint.folder / STATE} is not what a run of seqtrain writes")
     return state
 
 

@@ -13,7 +13,7 @@ from seqtrain.config.root import ValidationConfig
 from seqtrain.errors import CheckpointError
 from seqtrain.testing.fakes import TinyTask
 from seqtrain.training.background import BackgroundWriter, CheckpointWriter
-from seqtrain.training.checkpoint import Checkpoint, checkpoint_name
+from seqtrain.training.checkpoint import Checkpoint, CheckpointContent, checkpoint_name, write_checkpoint
 from seqtrain.training.validation import Validator
 from tests.unit.training.tiny_run import CPU, Pieces, config, make_trainer
 
@@ -142,3 +142,17 @@ def test_a_checkpoint_without_an_average_begins_one(tmp_path: Path, caplog: pyte
     assert resumed.learner.average is not None
     own = dict(resumed.learner.module.model.named_parameters())
     assert all(torch.equal(value.to(CPU), own[name]) for name, value in resumed.learner.average.tensors().items())
+
+
+@pytest.mark.parametrize("part", ["optimizer", "lr_scheduler", "precision", "metric"])
+def test_a_state_that_lacks_a_part_is_refused(tmp_path: Path, part: str) -> None:
+    """Its manifest is right, so somebody wrote it like this."""
+    make_trainer(tmp_path, config()).fit()
+    whole = Checkpoint(tmp_path / "last")
+    state = {key: value for key, value in whole.state.items() if key != part}
+    content = CheckpointContent(
+        model=whole.model, criterion={}, optimizer={}, state=state, config=whole.config, save_assets=lambda _: None
+    )
+    write_checkpoint(tmp_path / "forged", content)
+    with pytest.raises(CheckpointError, match=r"forged/state\.json is not what a run of seqtrain writes"):
+        make_trainer(tmp_path, config()).resume(Checkpoint(tmp_path / "forged"))
