@@ -159,7 +159,8 @@ def training_state(checkpoint: Checkpoint) -> dict[str, Any]:
             remedy="start another run from its weights: checkpoint.finetune_from=FOLDER, all else reset",
         )
     optimizer = state.get("optimizer")
-    if not _PARTS <= state.keys() or not isinstance(optimizer, dict) or not {"values", "groups"} <= optimizer.keys():
+    is_whole = state.keys() >= _PARTS and isinstance(optimizer, dict) and optimizer.keys() >= {"values", "groups"}
+    if not is_whole:
         raise CheckpointError(f"{checkpoint.folder / STATE} is not what a run of seqtrain writes")
     return state
 
