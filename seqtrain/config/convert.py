@@ -7,6 +7,7 @@ items for a pair, and stops at the first fault. Here every fault of a config is 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -226,7 +227,7 @@ def _convert_container(annotation: Any, value: Any, path: str, faults: Faults) -
 def _convert_scalar(annotation: Any, value: Any, path: str, faults: Faults) -> Any:
     if _is_enum(annotation):
         return _convert_enum(annotation, value, path, faults)
-    if isinstance(annotation, type) and type(value) is annotation:
+    if isinstance(annotation, type) and type(value) is annotation and not _is_nan(value):
         return value
     if annotation is float and type(value) is int:
         return float(value)
@@ -239,6 +240,11 @@ def _convert_scalar(annotation: Any, value: Any, path: str, faults: Faults) -> A
         remedy = quoting(value)
     faults.add(path, f"must be {expectation(annotation)}, but is {shown(value)}", remedy)
     return None
+
+
+def _is_nan(value: object) -> bool:
+    """Whether a value is what no setting can mean; no comparison with a limit would find it."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def quoting(value: object) -> str:

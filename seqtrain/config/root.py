@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 
+_FOREVER = 1e9  # seconds, 31 years
+
+
 @dataclass(kw_only=True)
 class TrainingConfig(RuntimeConfig):
     """One training run: how long, how large an update, on what."""
@@ -111,8 +114,8 @@ class DistributedConfig(Section):
 
     def problems(self) -> Iterator[Problem]:
         """Numbers are positive."""
-        if self.timeout_seconds <= 0:
-            yield Problem("timeout_seconds", f"must be positive, but is {self.timeout_seconds}")
+        if not 0 < self.timeout_seconds < _FOREVER:
+            yield Problem("timeout_seconds", f"must be in (0, {_FOREVER:g}), but is {self.timeout_seconds}")
         if self.num_processes is not None and self.num_processes < 1:
             yield Problem("num_processes", f"must be positive or null, but is {self.num_processes}")
 

@@ -120,5 +120,5 @@ def main(descriptor: int) -> None:
                     connection.send(function(work))
                 except Exception as error:  # whatever it is, it belongs to the parent
                     connection.send(Failure(error))
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # in the middle of a message too, where the parent was stopped
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -181,3 +182,9 @@ def test_a_fault_says_the_whole_key() -> None:
     faults = Faults()
     faults.add("optimizer.lr", "must be positive")
     assert faults.found == [Fault("optimizer.lr", "must be positive", None)]
+
+
+def test_what_is_no_number_is_no_float() -> None:
+    faults = Faults()
+    assert convert(float, math.nan, "optimizer.lr", faults) is None
+    assert [(fault.key, fault.text) for fault in faults.found] == [("optimizer.lr", "must be a number, but is nan")]
