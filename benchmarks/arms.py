@@ -125,7 +125,7 @@ class PlainArm:
         loss = functional.cross_entropy(
             logits.flatten(0, 1), batch.targets.flatten(), ignore_index=Vocabulary.pad, label_smoothing=SMOOTHING
         )
-        loss.backward()  # type: ignore[no-untyped-call] # torch's own
+        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimizer.step()
 

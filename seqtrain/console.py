@@ -52,7 +52,7 @@ class LogFileHandler(logging.FileHandler):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self._failed = False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
         """Say that the file cannot be written; logging itself would print a traceback for every line."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
@@ -74,7 +74,7 @@ class UTCFormatter(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
     @staticmethod
-    def converter(timestamp: float | None) -> object:  # type: ignore[override]
+    def converter(timestamp: float | None) -> object:  # type: ignore[override] # an attribute there
         """UTC instead of local time."""
         import time
 

@@ -147,7 +147,7 @@ def install() -> None:
     SourcesRegistry.instance().types["file"] = FileConfigSource
     # Hydra 1.3 copies the whole store each time it composes or lists a group, which costs seconds with many plug-ins;
     # and a copy would not see the schema of a file that is imported while Hydra looks it up.
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined] # it has none of its own
 
 
 def _itself(store: ConfigStore, _memo: dict[int, Any]) -> ConfigStore:

@@ -108,4 +108,4 @@ class WindowDecoder(ModelDecoder):
     def keep(self, sentences: Tensor) -> None:
         """See `Decoder`."""
         super().keep(sentences)
-        self.window = self.window.unflatten(1, (-1, self.beam_size))[:, sentences].flatten(1)  # type: ignore[no-untyped-call]
+        self.window = self.window.unflatten(1, (-1, self.beam_size))[:, sentences].flatten(1)

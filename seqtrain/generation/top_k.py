@@ -27,7 +27,7 @@ def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         greatest = values.topk(k, dim=-1)
         return greatest.values, greatest.indices
     blocked = num_blocks * _BLOCK_SIZE
-    blocks = values[..., :blocked].unflatten(-1, (num_blocks, _BLOCK_SIZE))  # type: ignore[no-untyped-call]
+    blocks = values[..., :blocked].unflatten(-1, (num_blocks, _BLOCK_SIZE))
     chosen = blocks.amax(dim=-1).topk(k, dim=-1, sorted=False).indices[..., None]  # (..., k, 1)
     candidates = blocks.gather(-2, chosen.expand(*chosen.shape[:-1], _BLOCK_SIZE)).flatten(-2)
     indices = (chosen * _BLOCK_SIZE + torch.arange(_BLOCK_SIZE, device=values.device)).flatten(-2)

@@ -98,7 +98,7 @@ def fused_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | None
 def matmul_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape) -> Tensor:
     """See `attend_rows`: batched matrix products, with the bias and the scale inside the first of them."""
     with torch.autocast(query.device.type, enabled=False):
-        output: Tensor = _MatmulAttention.apply(query, key_value, bias, shape)  # type: ignore[no-untyped-call]
+        output: Tensor = _MatmulAttention.apply(query, key_value, bias, shape)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
     return output
 
 

@@ -71,7 +71,7 @@ class Layout:
     def to_matrix(self, rows: Tensor) -> Tensor:
         """(R, ...) -> (B, T, ...); what stands in the place of padding has no meaning."""
         if self.positions is not None:
-            rows = _Spread.apply(rows, self.row_numbers().flatten(), self.positions)  # type: ignore[no-untyped-call]
+            rows = _Spread.apply(rows, self.row_numbers().flatten(), self.positions)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
         return rows.view(self.batch_size, self.length, *rows.shape[1:])
 
     def repeat(self, vectors: Tensor) -> Tensor:

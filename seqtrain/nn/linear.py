@@ -26,7 +26,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(R, K) -> (R, N)."""
         if self._trains_in_float32(x):
-            output: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            output: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
             return output
         return super().forward(x)
 

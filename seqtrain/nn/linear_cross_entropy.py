@@ -52,9 +52,7 @@ def linear_cross_entropy(
     device_type = features.device.type
     dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else features.dtype
     with torch.autocast(device_type, enabled=False):
-        loss_sum, nll_sum = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call] # torch's own
-            features, weight, targets, label_smoothing, dtype
-        )
+        loss_sum, nll_sum = _LinearCrossEntropy.apply(features, weight, targets, label_smoothing, dtype)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
     return loss_sum, nll_sum
 
 

@@ -100,6 +100,6 @@ def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 @cache
 def has_onednn() -> bool:
     """Whether oneDNN is there, and has AVX-512 to use. A property of the machine, so that results repeat on it."""
-    is_available = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call] # torch's own
+    is_available = bool(torch.backends.mkldnn.is_available())
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return is_available and has_avx512 and hasattr(torch.ops.mkldnn, "_linear_pointwise")

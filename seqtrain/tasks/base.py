@@ -108,7 +108,7 @@ class Task(ABC):
         precision; a task that makes several losses calls it several times.
         """
         output = criterion(model, batch)
-        output.loss_sum.backward()  # type: ignore[no-untyped-call]
+        output.loss_sum.backward()
         return output
 
     def valid_step(self, batch: Batch, model: Model, criterion: Callable[[Model, Batch], LossOutput]) -> LossOutput:

@@ -53,7 +53,7 @@ class CriterionContract(PluginContract):
         assert output.loss_sum.shape == ()
         assert torch.isfinite(output.loss_sum)
         assert output.sample_size > 0
-        output.loss_sum.backward()  # type: ignore[no-untyped-call] # torch's own
+        output.loss_sum.backward()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         assert any(gradient.abs().sum() > 0 for gradient in gradients)
@@ -62,7 +62,7 @@ class CriterionContract(PluginContract):
         """The gradient is that of the loss that is shown."""
         model = self.model()
         before = self.loss(model)
-        before.loss_sum.backward()  # type: ignore[no-untyped-call] # torch's own
+        before.loss_sum.backward()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.grad is not None:
@@ -101,6 +101,6 @@ class CriterionContract(PluginContract):
         assert_close(outputs[1].loss_sum, outputs[0].loss_sum)
         assert outputs[1].sample_size == outputs[0].sample_size
         for output in outputs:
-            output.loss_sum.backward()  # type: ignore[no-untyped-call] # torch's own
+            output.loss_sum.backward()
         for (name, one), other in zip(plain.named_parameters(), fused.parameters(), strict=True):
             assert_close(other.grad, one.grad, msg=f"the fused gradient of {name} differs")

@@ -106,7 +106,7 @@ def _step(optimizer: Optimizer, parameters: list[nn.Parameter]) -> float:
     """One step on the sum of (x - 3) ** 2; the loss before it."""
     optimizer.zero_grad()
     loss = torch.stack([((parameter - 3.0) ** 2).sum() for parameter in parameters]).sum()
-    loss.backward()  # type: ignore[no-untyped-call] # torch's own
+    loss.backward()
     optimizer.step()
     return loss.item()
 

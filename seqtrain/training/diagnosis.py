@@ -114,7 +114,7 @@ def _watching(module: nn.Module, finding: Finding) -> Iterator[None]:
             if finding.output is None and not _is_finite(tensor):
                 finding.output = name
             if tensor.requires_grad:
-                tensor.register_hook(lambda gradient: look_back(name, gradient))  # type: ignore[no-untyped-call]
+                tensor.register_hook(lambda gradient: look_back(name, gradient))
 
     def look_back(name: str, gradient: Tensor) -> None:
         if finding.gradient is None and not _is_finite(gradient):

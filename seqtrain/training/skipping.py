@@ -106,7 +106,7 @@ class HostCopy:
         self._value = value if isinstance(value, bool) else value.to("cpu", non_blocking=True)
         self._event: torch.cuda.Event | None = None
         if isinstance(value, Tensor) and value.is_cuda:
-            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event = torch.cuda.Event()
             self._event.record()
 
     def read(self) -> bool:

@@ -67,7 +67,9 @@ def test_more_and_fewer_processes_train_on_the_same_batches(
         said = finish(start_ranks(num_processes, *data, limit, cwd=tmp_path / "several"))
         assert num_processes == 1 or f"training.update_freq is {6 // num_processes}, not 6" in said
     one, several = tmp_path / "one/run", tmp_path / "several/run"
-    assert batches(several) == batches(one)
+    different = sum(mine != theirs for mine, theirs in zip(batches(several), batches(one), strict=True))
+    figures.count("processes 1, 2, 3, 1 in the middle of epochs", "updates of other batches", different)
+    assert different == 0
     seen: dict[int, Counter[int]] = {}
     for row in batches(several):
         seen.setdefault(row["epoch"], Counter()).update(number for ids in row["ids"] for number in ids)
@@ -82,7 +84,6 @@ def test_more_and_fewer_processes_train_on_the_same_batches(
     )
     assert worst < 1e-5
     figures.count("processes 1, 2, 3, 1 in the middle of epochs", "updates", len(batches(several)))
-    figures.count("processes 1, 2, 3, 1 in the middle of epochs", "updates of other batches", 0)
     figures.largest("processes 1, 2, 3, 1 in the middle of epochs", "largest relative difference of a loss", worst)
 
 
@@ -129,8 +130,9 @@ def test_a_killed_process_takes_the_others_along_and_the_restart_is_exact(
             assert time.monotonic() - begun < LEAVE_SECONDS, errors
             figures.count("a process killed under torchrun", "kills")
             num_kills -= 1
-        assert differences(folder / "run", tmp_path / "whole/run") == []
-    figures.count("a process killed under torchrun", "runs that ended in other weights or losses", 0)
+        found = differences(folder / "run", tmp_path / "whole/run")
+        figures.count("a process killed under torchrun", "runs that ended in other weights or losses", int(bool(found)))
+        assert found == []
 
 
 def _kill_one(torchrun: subprocess.Popen[str], run: Path, draw: random.Random) -> None:

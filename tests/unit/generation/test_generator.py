@@ -274,7 +274,7 @@ def test_a_model_that_keeps_what_it_computes_can_be_trained_after_it_has_written
     model = RememberingModel(TASK, seed=1)
     batch = dataset(4).collate(np.arange(4))
     sequence_generator([model]).generate(batch)
-    model.forward_batch(batch).sum().backward()  # type: ignore[no-untyped-call]
+    model.forward_batch(batch).sum().backward()
     assert model.output.grad is not None
 
 

@@ -15,7 +15,7 @@ FORMATS = [torch.float64, torch.float32, torch.bfloat16]
 @pytest.mark.parametrize("has_onednn", [False, True])
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_products(dtype: torch.dtype, has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if has_onednn and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if has_onednn and not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(products, "has_onednn", lambda: has_onednn)
     generator = torch.Generator().manual_seed(1)

@@ -50,10 +50,11 @@ def test_other_settings_or_text_are_tokenized_apart(folder: Path, settings: dict
 
 
 def test_a_moved_folder_is_found_in_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ready(folder)
+    before = ready(folder)
     folder.rename(folder.with_name("moved"))
     monkeypatch.setattr("seqtrain.data.preparation.tokenize", None)
-    ready(folder.with_name("moved"))
+    after = ready(folder.with_name("moved"))
+    assert after.target_vocabulary.fingerprint == before.target_vocabulary.fingerprint
 
 
 def test_equal_vocabularies_are_one_object(folder: Path) -> None:

@@ -127,11 +127,11 @@ def whole(tensors: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
-class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Traffic(TorchDispatchMode):
     """Counts what sums gradients and shares them out."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call] # torch's own has no annotations
         self.num_scattered = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -161,7 +161,7 @@ def look_at_sharding(processes: Processes) -> Sharding:
     num_scattered = []
     for is_last in (False, True):
         with Traffic() as traffic, learner.reduction.micro_batch(batch, is_last=is_last):
-            learner.training_loss(learner.module.model, batch).loss_sum.backward()  # type: ignore[no-untyped-call]
+            learner.training_loss(learner.module.model, batch).loss_sum.backward()
         num_scattered.append(traffic.num_scattered)
     parameters = list(learner.module.parameters())
     return Sharding(

@@ -41,7 +41,7 @@ def test_a_float16_overflow_skips_the_step_and_lowers_the_scale() -> None:
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     precision = MixedPrecision(torch.float16, CPU)
     before, scale = layer.weight.item(), precision.state_dict()["scale"]
-    precision.scale(layer(torch.full((1, 1), torch.inf)).sum()).backward()  # type: ignore[no-untyped-call]
+    precision.scale(layer(torch.full((1, 1), torch.inf)).sum()).backward()
     precision.unscale(optimizer)
     assert not precision.step(optimizer)
     assert layer.weight.item() == before
@@ -52,7 +52,7 @@ def test_float16_gradients_are_brought_back_to_size_and_its_state_survives() -> 
     layer = nn.Linear(1, 1, bias=False)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     precision = MixedPrecision(torch.float16, CPU)
-    precision.scale(layer(torch.full((1, 1), 3.0)).sum()).backward()  # type: ignore[no-untyped-call]
+    precision.scale(layer(torch.full((1, 1), 3.0)).sum()).backward()
     precision.unscale(optimizer)
     assert layer.weight.grad is not None
     assert layer.weight.grad.item() == 3.0

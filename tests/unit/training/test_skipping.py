@@ -92,7 +92,7 @@ def test_float16_does_not_count_an_overflow_until_its_scale_is_exhausted() -> No
     precision = MixedPrecision(torch.float16, torch.device("cpu"))
     outcomes = []
     for _ in range(40):
-        precision.scale(module(torch.full((1, 1), torch.inf)).sum()).backward()  # type: ignore[no-untyped-call]
+        precision.scale(module(torch.full((1, 1), torch.inf)).sum()).backward()
         precision.unscale(optimizer)
         outcomes.append(make_step(precision, optimizer, torch.tensor(torch.inf)))
     assert not any(outcome.counts for outcome in outcomes)
