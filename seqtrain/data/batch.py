@@ -22,6 +22,7 @@ class Batch:
         target_positions: (N,) int64, where the N targets that are no padding stand in `targets.flatten()`, ascending.
             Made on the host, for finding them on a GPU would make the host wait.
         num_tokens: N.
+        num_source_tokens: Source tokens that are no padding; 0 without sources.
         source_tokens: (B, S) int64, or None for a language model.
         source_lengths: (B,) int64, the end symbol included, or None.
         is_filler: Whether it counts for nothing: a process that has no share in the end of an epoch computes it because
@@ -36,6 +37,7 @@ class Batch:
     source_tokens: Tensor | None = None
     source_lengths: Tensor | None = None
     is_filler: bool = False
+    num_source_tokens: int = 0
 
     def __len__(self) -> int:
         """The number of examples, B."""

@@ -98,4 +98,5 @@ def make_batch(
         num_tokens=len(positions),
         source_tokens=None if source is None else torch.from_numpy(pad(*source)[0]),
         source_lengths=None if source is None else torch.from_numpy(source[1]),
+        num_source_tokens=0 if source is None else len(source[0]),
     )

@@ -21,6 +21,7 @@ from seqtrain.training.saving import Saver, require_numbers
 from seqtrain.training.signals import SharedStop
 from seqtrain.training.state import TrainState
 from seqtrain.training.step import UpdateOptions, UpdateResult, run_update
+from seqtrain.training.stopwatch import Phase
 from seqtrain.training.validation import ValidationInterruptedError, Validator
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Trainer:
         reason = self._settle()  # what an interrupted run had still to do
         while reason is None:
             reason = self._train_epoch()
+        self.learner.stopwatch.close()
         return reason
 
     def _train_epoch(self) -> str | None:
@@ -96,7 +98,7 @@ class Trainer:
         state = self.state
         iterator = self._batch_iterator()
         try:
-            for batches in iterator:
+            for batches in self.learner.stopwatch.updates(iter(iterator)):
                 result = self._update(batches)
                 state.num_tokens += result.num_tokens
                 state.num_sentences += result.num_sentences
@@ -258,7 +260,7 @@ class Trainer:
             state.pending_validation = False
             return False
         try:
-            with self.learner.averaged_weights():
+            with self.learner.stopwatch.during(Phase.validation), self.learner.averaged_weights():
                 measures = self.surroundings.validator.measure("valid")
         except ValidationInterruptedError:
             return False
@@ -295,7 +297,8 @@ class Trainer:
         self._last_save_update, self._last_save_seconds = state.num_updates, state.training_seconds
         state.training_seconds += self.recorder.elapsed()  # not yet agreed on, and must not decide when to save next
         state.interval_sums = self.recorder.total()
-        self.saver.save(state, metric=self._metric)
+        with self.learner.stopwatch.during(Phase.checkpoint):
+            self.saver.save(state, metric=self._metric)
 
     def begin(self) -> None:
         """Count from what the state says, which is another run's in part."""

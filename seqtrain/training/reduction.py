@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seqtrain.data.batch import Batch
 from seqtrain.training.distributed import Processes, collective
+from seqtrain.training.stopwatch import Phase, Stopwatch
 
 __all__ = ["AfterBackward", "DataParallel", "ExactSum", "GradientReduction", "LocalSum", "PairwiseSum"]
 
@@ -28,10 +29,12 @@ class GradientReduction(ABC):
 
     Attributes:
         module: What a training step's forward pass goes through.
+        stopwatch: Is told when only the traffic is left to wait for.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self.stopwatch = Stopwatch()
 
     @abstractmethod
     def micro_batch(self, batch: Batch, *, is_last: bool) -> AbstractContextManager[None]:
@@ -67,7 +70,7 @@ class DataParallel(GradientReduction):
                 gradient_as_bucket_view=True,
                 find_unused_parameters=find_unused_parameters,
             )
-        wrapped.register_comm_hook(None, lambda _, bucket: _sum_bucket(bucket))
+        wrapped.register_comm_hook(None, lambda _, bucket: self._sum_bucket(bucket))
         super().__init__(wrapped)
         self._wrapped = wrapped
 
@@ -75,18 +78,19 @@ class DataParallel(GradientReduction):
         """See `GradientReduction`."""
         return collective() if is_last else _without_traffic(self._wrapped)
 
+    def _sum_bucket(self, bucket: Any) -> torch.futures.Future[Tensor]:
+        """DistributedDataParallel's own hook divides by the number of processes; we divide by the sample size."""
+        work = distributed.all_reduce(bucket.buffer(), async_op=True)
+        assert work is not None
+        if bucket.is_last():  # the gradients of the first layers: nothing is left to compute
+            self.stopwatch.enter(Phase.communication)
+        future: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+        return future
+
 
 def _device_ids(module: nn.Module) -> list[torch.device] | None:
     device = next(module.parameters()).device
     return [device] if device.type == "cuda" else None
-
-
-def _sum_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
-    """DistributedDataParallel's own hook divides by the number of processes; we divide by the sample size instead."""
-    work = distributed.all_reduce(bucket.buffer(), async_op=True)
-    assert work is not None
-    future: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
-    return future
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from seqtrain.training.randomness import seed_everything
 from seqtrain.training.reduction import GradientReduction
 from seqtrain.training.shards import local_part, norm_of_parts
 from seqtrain.training.skipping import StepOutcome, make_step
+from seqtrain.training.stopwatch import Phase, Stopwatch
 
 _NORM_EPSILON = 1e-6  # keeps the clipping factor finite, as in torch.nn.utils.clip_grad_norm_
 
@@ -73,12 +74,14 @@ class Learner(LossFunction):
         reduction: Adds up the gradients of micro-batches and processes.
         processes: Who trains together.
         average: Of the weights, where one is kept: it is what is validated.
+        stopwatch: Is told what the time is spent on.
     """
 
     optimizer: torch.optim.Optimizer
     reduction: GradientReduction
     processes: Processes
     average: ExponentialAverage | None = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Let the model have the average as its weights, where one is kept, and its own again afterwards."""
@@ -97,9 +100,11 @@ class Learner(LossFunction):
         return self._scaled_loss(self.module, batch)
 
     def _scaled_loss(self, module: nn.Module, batch: Batch) -> LossOutput:
+        self.stopwatch.enter(Phase.forward)
         with self.precision.autocast():
             output: LossOutput = module(batch)
         loss = output.loss_sum * 0.0 if batch.is_filler else self.precision.scale(output.loss_sum)
+        self.stopwatch.enter(Phase.backward)  # a task's step takes the gradient of what it is given here
         return replace(output, loss_sum=loss, logs={"loss": output.loss_sum.detach(), **output.logs})
 
 
@@ -151,11 +156,14 @@ def run_update(
     learner.optimizer.zero_grad(set_to_none=True)
     update_sums = MetricSums()
     counts = _accumulate_gradients(learner, batches, update_sums, options=options, first_batch=first_batch)
+    learner.stopwatch.enter(Phase.communication)
     learner.reduction.finish()
     sample_size, num_tokens, num_sentences = map(int, learner.processes.sum(counts))
+    learner.stopwatch.enter(Phase.optimizer)
     learner.precision.unscale(learner.optimizer)
     norm = average_and_clip_gradients(learner.module, sample_size, options.clip_norm)
     outcome = make_step(learner.precision, learner.optimizer, norm)
+    learner.stopwatch.enter(Phase.host)
     if not outcome.counts:  # float16 overflowed: by its scale, unless the loss itself is no number
         is_bad = outcome.is_bad or learner.processes.any(not update_sums.is_finite("loss"))
         outcome = replace(outcome, is_bad=is_bad)
@@ -186,6 +194,8 @@ def _accumulate_gradients(
             output = learner.task.train_step(
                 batch.to(learner.device), learner.module.model, learner.training_loss, learner.optimizer
             )
+            learner.stopwatch.enter(Phase.communication)
+        learner.stopwatch.enter(Phase.host)
         if batch.is_filler:
             continue
         sample_size += output.sample_size
