@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from seqtrain.nn.attention_shape import AttentionShape, padding_bias, split_heads
 from seqtrain.nn.matmul_attention import matmul_attention
+from seqtrain.nn.own_kernels import uses_own_kernels
 
 __all__ = ["AttentionShape", "attend_rows", "fused_attention", "matmul_attention", "padding_bias", "split_heads"]
 
@@ -28,7 +29,7 @@ def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, sh
         (R, D).
     """
     trains = torch.is_grad_enabled() and query.requires_grad
-    backend = matmul_attention if trains and query.device.type == "cpu" else fused_attention
+    backend = matmul_attention if trains and uses_own_kernels(query.device) else fused_attention
     return backend(query, key_value, bias, shape)
 
 

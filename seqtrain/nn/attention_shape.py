@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.nn.layout import Layout
+from seqtrain.nn.own_kernels import uses_own_kernels
 
 __all__ = ["AttentionShape", "padding_bias", "split_heads"]
 
@@ -45,7 +46,7 @@ def padding_bias(lengths: Tensor, max_length: int) -> Tensor | None:
         (B, 1, 1, S) float32, or None where nothing is padded. A GPU is not asked whether anything is: that would make
         the host wait.
     """
-    if lengths.device.type == "cpu" and int(lengths.min()) == max_length:
+    if uses_own_kernels(lengths.device) and int(lengths.min()) == max_length:
         return None
     is_padding = torch.arange(max_length, device=lengths.device) >= lengths[:, None]  # (B, S)
     bias = torch.zeros(is_padding.shape, device=lengths.device)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from seqtrain.nn.own_kernels import uses_own_kernels
+
 __all__ = ["add_dropout", "dropout", "dropout_mask"]
 
 _LEVELS = 2**16
@@ -21,7 +23,7 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """Zero each element with this probability while training, and scale the others up: their mean stays."""
     if not training or probability == 0.0:
         return x
-    if x.device.type != "cpu":
+    if not uses_own_kernels(x.device):
         return functional.dropout(x, probability)
     return x * dropout_mask(x, probability)
 
@@ -30,7 +32,7 @@ def add_dropout(x: Tensor, output: Tensor, probability: float, training: bool) -
     """X + dropout(output), in one pass where that is faster; both of one shape, x in float32 also under autocast."""
     if not training or probability == 0.0:
         return x + output
-    if x.device.type != "cpu":
+    if not uses_own_kernels(x.device):
         return x + functional.dropout(output, probability)
     return x + output.to(x.dtype) * dropout_mask(x, probability)
 

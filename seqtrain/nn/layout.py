@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seqtrain.nn.own_kernels import uses_own_kernels
+
 __all__ = ["Layout"]
 
 _SIZES_PER_OCTAVE = 32
@@ -57,7 +59,7 @@ class Layout:
     @classmethod
     def of(cls, tokens: Tensor, padding_index: int) -> Layout:
         """The layout of a batch (B, T): packed where a CPU trains. On a GPU the host would have to wait for N."""
-        if tokens.device.type == "cpu" and torch.is_grad_enabled():
+        if uses_own_kernels(tokens.device) and torch.is_grad_enabled():
             return cls.packed(tokens != padding_index)
         return cls.dense(tokens)
 

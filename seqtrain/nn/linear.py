@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seqtrain.nn.own_kernels import uses_own_kernels
 from seqtrain.nn.products import has_onednn, onednn_linear
 
 __all__ = ["Linear"]
@@ -32,7 +33,7 @@ class Linear(nn.Linear):
 
     def _trains_in_float32(self, x: Tensor) -> bool:
         return (
-            x.device.type == "cpu"
+            uses_own_kernels(x.device)
             and x.dtype is self.weight.dtype is torch.float32
             and torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
