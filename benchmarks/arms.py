@@ -1,14 +1,13 @@
 """The contestants: each makes whole updates of the same model sizes on the same batches.
 
-Run as a program, this file is one contestant in a process of its own: it reads "first_update num_updates" lines and
-answers each with the seconds, the processor seconds and the target tokens that those updates took.
+Run as a program, this file is one contestant in a process of its own: see `harness.process`. A piece of work is an
+update.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.batches import NUM_TYPES, endless_batches, multi30k
+from benchmarks.harness.serving import serve
 from seqtrain.assemble.components import build_criterion, build_model, build_optimizer
 from seqtrain.config.root import Precision
 from seqtrain.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyConfig
@@ -143,15 +143,13 @@ def main() -> None:
     torch.manual_seed(1)
     arm = ARMS[name](num_threads)
     batches = list(itertools.islice(endless_batches(multi30k()[0], MAX_TOKENS), num_batches))
-    print("ready", flush=True)
-    for line in sys.stdin:
-        first, number = map(int, line.split())
-        chosen = [batches[index % num_batches] for index in range(first, first + number)]
-        start, processor_start = time.perf_counter(), time.process_time()
-        for batch in chosen:
-            arm.update(batch)
-        seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
-        print(seconds, processor_seconds, sum(batch.num_tokens for batch in chosen), flush=True)
+
+    def update(index: int) -> float:
+        batch = batches[index % num_batches]
+        arm.update(batch)
+        return batch.num_tokens
+
+    serve(update, {})
 
 
 if __name__ == "__main__":

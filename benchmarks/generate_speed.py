@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.batches import NUM_TYPES, multi30k
-from benchmarks.train_speed import machine, report
+from benchmarks.harness.contest import Block, Rounds
+from benchmarks.harness.facts import machine
+from benchmarks.harness.report import table
 from seqtrain.config.root import GenerationConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.batching import sort_by_length
@@ -135,29 +137,29 @@ class Arm:
         self.generator = generator
         self.dtype = dtype
 
-    def run(self, batches: Sequence[Batch]) -> tuple[float, list[list[Hypothesis]]]:
-        """Decode; the target tokens a CPU second, and what was written."""
+    def run(self, batches: Sequence[Batch]) -> tuple[Block, list[list[Hypothesis]]]:
+        """Decode; the target tokens and how long they took, and what was written."""
         written = []
-        start = time.process_time()
+        start, processor_start = time.perf_counter(), time.process_time()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16):
             for batch in batches:
                 written += self.generator.generate(batch)
-        seconds = time.process_time() - start
-        return sum(len(hypotheses[0].tokens) for hypotheses in written) / seconds, written
+        seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
+        return Block(seconds, processor_seconds, sum(len(hypotheses[0].tokens) for hypotheses in written)), written
 
 
-def measure(arms: Sequence[Arm], batches: Sequence[Batch], num_rounds: int) -> dict[str, list[float]]:
-    """The target tokens a CPU second of each arm in each round, after one that does not count."""
+def measure(arms: Sequence[Arm], batches: Sequence[Batch], num_rounds: int) -> Rounds:
+    """The blocks of each arm in each round, after one that does not count."""
     texts = {arm.name: [one[0].tokens.tolist() for one in arm.run(batches)[1]] for arm in arms}
     first = next(iter(texts.values()))
     for arm in arms:
         same = sum(ours == theirs for ours, theirs in zip(texts[arm.name], first, strict=True))
         assert arm.dtype is not torch.float32 or same == len(first), f"{arm.name} wrote other texts"
-    speeds: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
     for number in range(num_rounds):
         for arm in arms if number % 2 == 0 else reversed(arms):
-            speeds[arm.name].append(arm.run(batches)[0])
-    return speeds
+            blocks[arm.name].append(arm.run(batches)[0])
+    return Rounds(blocks, "cpu")
 
 
 def main() -> None:
@@ -180,9 +182,9 @@ def main() -> None:
     vocabulary = task.target_vocabulary
     arms = [Arm(name, SequenceGenerator([models[name]], vocabulary, config), dtype) for name in arguments.arms]
     batches, origin = make_batches(arguments.sentences, arguments.batch)
-    speeds = measure(arms, batches, arguments.rounds)
+    rounds = measure(arms, batches, arguments.rounds)
     print(json.dumps({**machine(), "data": origin, **vars(arguments)}))
-    print(report(speeds, arguments.arms[0]))
+    print(table(rounds, arguments.arms[0], unit="target tokens"))
 
 
 if __name__ == "__main__":

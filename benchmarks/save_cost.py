@@ -23,7 +23,8 @@ from pathlib import Path
 
 from benchmarks.arms import SeqtrainArm
 from benchmarks.batches import endless_batches, multi30k
-from benchmarks.train_speed import bootstrap_median, machine
+from benchmarks.harness.facts import machine
+from benchmarks.harness.intervals import bootstrap_median
 from seqtrain.config.root import Precision
 from seqtrain.data.batch import Batch
 from seqtrain.lr_schedulers.fixed import Fixed, FixedConfig

@@ -1,0 +1,119 @@
+"""Rounds in which contestants take turns, so that what else the machine does falls on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from benchmarks.harness.intervals import Interval, bootstrap_median
+
+Clock = Literal["wall", "cpu"]
+
+MAX_PROBE_CHANGE = 0.10
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a contestant did in one turn: an amount of work (tokens, sentences, runs), in so many seconds.
+
+    Attributes:
+        seconds: By the clock.
+        processor_seconds: Of all its threads together.
+        work: In the benchmark's unit.
+        device_seconds: Of the accelerator, between two of its events; 0 on the CPU.
+        probes: How long the same fixed work took just before and just after, in seconds; none without a probe.
+    """
+
+    seconds: float
+    processor_seconds: float
+    work: float
+    device_seconds: float = 0.0
+    probes: tuple[float, ...] = ()
+
+    def speed(self, clock: Clock = "wall") -> float:
+        """Work a second."""
+        return self.work / (self.seconds if clock == "wall" else self.processor_seconds)
+
+
+class Arm(Protocol):
+    """A contestant."""
+
+    name: str
+
+    def run(self, first: int, number: int) -> Block:
+        """Do `number` pieces of work, from number `first` on."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Each arm's blocks, round by round: those of one round did the same work, one soon after the other."""
+
+    blocks: dict[str, list[Block]]
+    clock: Clock = "wall"
+
+    def speeds(self, name: str) -> list[float]:
+        """Work a second of one arm in each round."""
+        return [block.speed(self.clock) for block in self.blocks[name]]
+
+    def kept(self, name: str, baseline: str) -> list[int]:
+        """The rounds in which the machine's own speed, by the probes around both blocks, changed by 10 % at most."""
+        pairs = zip(self.blocks[name], self.blocks[baseline], strict=True)
+        return [number for number, pair in enumerate(pairs) if _steady([*pair[0].probes, *pair[1].probes])]
+
+    def ratios(self, name: str, baseline: str) -> list[float]:
+        """How many times faster than the baseline an arm was in each of the kept rounds."""
+        mine, other = self.speeds(name), self.speeds(baseline)
+        return [mine[number] / other[number] for number in self.kept(name, baseline)]
+
+    def interval(self, name: str, baseline: str) -> Interval | None:
+        """The median of the ratios; none if no round was kept."""
+        ratios = self.ratios(name, baseline)
+        return bootstrap_median(ratios) if ratios else None
+
+    def best_ratio(self, name: str, baseline: str) -> float:
+        """The ratio of the two arms' fastest blocks."""
+        return max(self.speeds(name)) / max(self.speeds(baseline))
+
+    def fastest(self, names: Sequence[str]) -> str:
+        """The name of the fastest of some arms, by its median speed."""
+        return max(names, key=lambda name: bootstrap_median(self.speeds(name)).median)
+
+
+def run_rounds(
+    arms: Sequence[Arm],
+    *,
+    num_rounds: int,
+    num_pieces: int,
+    num_warmup: int,
+    probe: Callable[[], float] | None = None,
+    clock: Clock = "wall",
+) -> Rounds:
+    """Let all arms do the same work in each round, in an order that turns from round to round (ABBA).
+
+    A block has `num_pieces` of work; `num_warmup` of them are done before and not counted. The probe does a fixed piece
+    of work, and says how long it took.
+    """
+    blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
+    for arm in arms:
+        arm.run(0, num_warmup)
+    for number in range(num_rounds):
+        before = _probe(probe)
+        for arm in arms if number % 2 == 0 else reversed(arms):
+            block = arm.run(num_warmup + number * num_pieces, num_pieces)
+            after = _probe(probe)
+            blocks[arm.name].append(Block(*_figures(block), probes=before + after))
+            before = after
+    return Rounds(blocks, clock)
+
+
+def _figures(block: Block) -> tuple[float, float, float, float]:
+    return block.seconds, block.processor_seconds, block.work, block.device_seconds
+
+
+def _probe(probe: Callable[[], float] | None) -> tuple[float, ...]:
+    return (probe(),) if probe is not None else ()
+
+
+def _steady(probes: Sequence[float]) -> bool:
+    return not probes or max(probes) <= (1 + MAX_PROBE_CHANGE) * min(probes)

@@ -1,0 +1,50 @@
+"""Tables, and the JSON beside them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.contest import Block, Rounds
+from benchmarks.harness.facts import Facts
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def table(rounds: Rounds, baseline: str, *, unit: str) -> str:
+    """A Markdown table: the speed of each arm in `unit` a second, and its ratio to the baseline."""
+    lines = [
+        f"| arm | {unit}/s, median | ratio to {baseline}, median [95 %] | ratio of the best | rounds kept |",
+        "|---|---|---|---|---|",
+    ]
+    for name, blocks in rounds.blocks.items():
+        interval, best = rounds.interval(name, baseline), rounds.best_ratio(name, baseline)
+        kept = f"{len(rounds.kept(name, baseline))} of {len(blocks)}"
+        speed = statistics.median(rounds.speeds(name))
+        lines.append(f"| {name} | {speed:,.0f} | {interval or 'none kept'} | {best:.2f} | {kept} |")
+    return "\n".join(lines)
+
+
+def write_results(path: Path, title: str, sections: Sequence[str], record: Facts) -> None:
+    """Write a Markdown file of these sections, and the record as JSON beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join([f"# {title}", *sections]) + "\n", encoding="utf-8")
+
+
+def rounds_record(rounds: Rounds) -> Facts:
+    """All figures of the rounds, for the JSON."""
+    return {"clock": rounds.clock, "blocks": {name: list(map(asdict, own)) for name, own in rounds.blocks.items()}}
+
+
+def rounds_of(record: dict[str, Any]) -> Rounds:
+    """The rounds of a record again."""
+    blocks = {
+        name: [Block(**{**block, "probes": tuple(block["probes"])}) for block in own]
+        for name, own in record["blocks"].items()
+    }
+    return Rounds(blocks, record["clock"])
