@@ -52,6 +52,9 @@ def linear_cross_entropy(
     device_type = features.device.type
     dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else features.dtype
     with torch.autocast(device_type, enabled=False):
+        if torch.compiler.is_compiling():
+            loss_sum, nll_sum, _, _ = _operator(features, weight, targets, label_smoothing, dtype)
+            return loss_sum, nll_sum
         loss_sum, nll_sum = _LinearCrossEntropy.apply(features, weight, targets, label_smoothing, dtype)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
     return loss_sum, nll_sum
 
@@ -68,43 +71,21 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Chunk by chunk: logits, loss and, where it is wanted, at once the gradient."""
+    """Computes the gradients, where they are wanted, together with the loss."""
 
     @staticmethod
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """See `linear_cross_entropy`; dtype is the number format of the products."""
-        spread = label_smoothing / (len(weight) - 1)
-        target_share = 1.0 - label_smoothing - spread
         wants_features, wants_weight, *_ = ctx.needs_input_grad
-        products = make_products(weight, dtype, wants_input_grad=wants_features)
-        scale = _HALF_SCALE if dtype is torch.float16 else 1.0
-        norms, target_logits, features_grads = [], [], []
-        for chunk in _chunks(features, targets, len(weight), dtype):
-            logits = products.forward(chunk.features)  # (C, D) -> (C, V)
-            scores = logits.to(_at_least_float32(dtype))
-            target_logits.append(scores.gather(1, chunk.targets[:, None])[: chunk.num_real, 0])
-            norms.append(_softmax_in_place(scores)[: chunk.num_real])
-            if wants_features or wants_weight:
-                _subtract_target(scores, chunk, target_share)
-                logits.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
-            if wants_features:
-                features_grads.append(products.input_grad(logits)[: chunk.num_real])  # (C, V) -> (C, D)
-            if wants_weight:
-                products.add_weight_grad(logits, chunk.features)
-        norm = torch.cat(norms)
-        nll_sum = (norm - torch.cat(target_logits)).sum()
-        features_sum, weight_sum = features.sum(dim=0).to(norm.dtype), weight.sum(dim=0).to(norm.dtype)  # (D,)
-        smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
-        ctx.features_grad, ctx.weight_grad = None, None
-        if wants_features:
-            ctx.features_grad = torch.cat(features_grads).to(norm.dtype).sub_(weight_sum, alpha=spread * scale)
-        if wants_weight:
-            ctx.weight_grad = products.weight_grad().sub_(features_sum, alpha=spread * scale)
-        ctx.scale, ctx.formats = scale, (features.dtype, weight.dtype)
-        ctx.mark_non_differentiable(nll_sum)
-        return target_share * nll_sum + spread * smooth_sum, nll_sum
+        result = _loss_and_gradients(
+            features, weight, targets, label_smoothing, _Wish(dtype, features=wants_features, weight=wants_weight)
+        )
+        ctx.features_grad, ctx.weight_grad = result.features_grad, result.weight_grad
+        ctx.scale, ctx.formats = _scale_of(dtype), (features.dtype, weight.dtype)
+        ctx.mark_non_differentiable(result.nll_sum)
+        return result.loss_sum, result.nll_sum
 
     @staticmethod
     @once_differentiable
@@ -122,6 +103,113 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for gradient, dtype in zip(gradients, ctx.formats, strict=True)
         )
         return (*scaled, None, None, None)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is computed.
+
+    Attributes:
+        dtype: The number format of the products.
+        features: Whether the features want a gradient.
+        weight: Whether the weight wants one.
+    """
+
+    dtype: torch.dtype
+    features: bool
+    weight: bool
+
+
+@dataclass(frozen=True)
+class _LossAndGradients:
+    """The loss, and its gradients times `_scale_of` the number format where they are wanted.
+
+    Attributes:
+        loss_sum: ().
+        nll_sum: ().
+        features_grad: (N, D), in float32 at least.
+        weight_grad: (V, D), in float32 at least.
+    """
+
+    loss_sum: Tensor
+    nll_sum: Tensor
+    features_grad: Tensor | None
+    weight_grad: Tensor | None
+
+
+def _loss_and_gradients(
+    features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, wish: _Wish
+) -> _LossAndGradients:
+    """Chunk by chunk: logits, loss and, where it is wanted, at once the gradient; see `linear_cross_entropy`."""
+    dtype = wish.dtype
+    spread = label_smoothing / (len(weight) - 1)
+    target_share = 1.0 - label_smoothing - spread
+    products = make_products(weight, dtype, wants_input_grad=wish.features)
+    scale = _scale_of(dtype)
+    norms, target_logits, features_grads = [], [], []
+    for chunk in _chunks(features, targets, len(weight), dtype):
+        logits = products.forward(chunk.features)  # (C, D) -> (C, V)
+        scores = logits.to(_at_least_float32(dtype))
+        target_logits.append(scores.gather(1, chunk.targets[:, None])[: chunk.num_real, 0])
+        norms.append(_softmax_in_place(scores)[: chunk.num_real])
+        if wish.features or wish.weight:
+            _subtract_target(scores, chunk, target_share)
+            logits.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+        if wish.features:
+            features_grads.append(products.input_grad(logits)[: chunk.num_real])  # (C, V) -> (C, D)
+        if wish.weight:
+            products.add_weight_grad(logits, chunk.features)
+    norm = torch.cat(norms)
+    nll_sum = (norm - torch.cat(target_logits)).sum()
+    features_sum, weight_sum = features.sum(dim=0).to(norm.dtype), weight.sum(dim=0).to(norm.dtype)  # (D,)
+    smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
+    features_grad = weight_grad = None
+    if wish.features:
+        features_grad = torch.cat(features_grads).to(norm.dtype).sub_(weight_sum, alpha=spread * scale)
+    if wish.weight:
+        weight_grad = products.weight_grad().sub_(features_sum, alpha=spread * scale)
+    return _LossAndGradients(target_share * nll_sum + spread * smooth_sum, nll_sum, features_grad, weight_grad)
+
+
+@torch.library.custom_op("seqtrain::linear_cross_entropy", mutates_args=())
+def _operator(
+    features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same as one operator, of which torch.compile knows the shapes and the gradient, and no more.
+
+    Returns:
+        The loss, the negative log-likelihood, and the two gradients times `_scale_of` the number format.
+    """
+    wish = _Wish(dtype, features=True, weight=True)
+    result = _loss_and_gradients(features, weight, targets, label_smoothing, wish)
+    assert result.features_grad is not None, "wished for"
+    assert result.weight_grad is not None, "wished for"
+    return result.loss_sum, result.nll_sum, result.features_grad, result.weight_grad
+
+
+@_operator.register_fake
+def _shapes(
+    features: Tensor, weight: Tensor, _targets: Tensor, _label_smoothing: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    shapes = ((), (), features.shape, weight.shape)
+    loss_sum, nll_sum, *gradients = (features.new_empty(shape, dtype=_at_least_float32(dtype)) for shape in shapes)
+    return loss_sum, nll_sum, gradients[0], gradients[1]
+
+
+def _keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    features, weight, _, _, dtype = inputs
+    ctx.scale, ctx.formats = _scale_of(dtype), (features.dtype, weight.dtype)
+    ctx.save_for_backward(*output[2:])
+
+
+def _scale_gradients(ctx: Any, loss_grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    factor = loss_grad / ctx.scale
+    wanted = zip(ctx.needs_input_grad, ctx.saved_tensors, ctx.formats, strict=False)
+    scaled = ((gradient * factor).to(dtype) if wants else None for wants, gradient, dtype in wanted)
+    return (*scaled, None, None, None)
+
+
+_operator.register_autograd(_scale_gradients, setup_context=_keep_gradients)
 
 
 @dataclass
@@ -168,6 +256,11 @@ def _subtract_target(probabilities: Tensor, chunk: _Chunk, amount: float) -> Non
     targets = chunk.targets[:, None]
     probabilities.scatter_(1, targets, probabilities.gather(1, targets) - amount)
     probabilities[chunk.num_real :] = 0.0
+
+
+def _scale_of(dtype: torch.dtype) -> float:
+    """What the gradients are multiplied by while they are in this format."""
+    return _HALF_SCALE if dtype is torch.float16 else 1.0
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:

@@ -160,3 +160,22 @@ def test_unfused_loss_of_half_precision_logits_is_summed_in_float32() -> None:
     logits = torch.zeros(3000, NUM_TYPES, dtype=torch.bfloat16)
     loss, _ = cross_entropy(logits, torch.zeros(3000, dtype=torch.long))
     assert loss.item() == pytest.approx(3000 * math.log(NUM_TYPES), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_compiled_loss_is_the_same_without_a_break_in_its_graph(dtype: torch.dtype) -> None:
+    def compute(features: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
+            return linear_cross_entropy(features, weight, targets, label_smoothing=0.1)
+
+    features, weight, targets = inputs(200, torch.float32)
+    compiled_loss, compiled_nll = torch.compile(compute, backend="aot_eager", fullgraph=True)(features, weight, targets)
+    loss, nll = compute(features, weight, targets)
+    assert_close((compiled_loss, compiled_nll), (loss, nll))
+    gradients = torch.autograd.grad(2 * compiled_loss, (features, weight))
+    assert_close(gradients, torch.autograd.grad(2 * loss, (features, weight)))
+
+
+def test_the_operator_for_graphs_keeps_what_it_promises() -> None:
+    features, weight, targets = inputs(70, torch.float32)
+    torch.library.opcheck(module._operator, (features, weight, targets, 0.1, torch.float32))
