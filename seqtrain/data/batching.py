@@ -1,25 +1,36 @@
 """The batching plan: which examples make which batch, as a pure function of lengths, limits, seed and epoch.
 
-The examples of a shard are put in a random order, then sorted by target length and by source length, each sort stable,
-so that examples of equal lengths stay shuffled; the sorted row is cut into batches, and the batches are shuffled. The
-cuts depend on the lengths alone, so an epoch has the same number of batches each time. A dataset of more than
-`SHARD_SIZE` examples is planned shard by shard, which bounds the memory of a plan; the shards come in a random order.
+The examples of a shard are put in a random order, then sorted by source length and by target length, both sorts
+stable, so that examples of equal lengths stay shuffled; the sorted row is cut into batches, and the batches are
+shuffled. The cuts depend on the lengths alone, so an epoch has the same number of batches each time. A dataset of more
+than `SHARD_SIZE` examples is planned shard by shard, which bounds the memory of a plan; the shards come in a random
+order, and the next one is planned on a thread while the batches of this one are taken.
+
+No length is ever a Python object: a shard is known by how many of its examples have which pair of lengths. The pairs,
+some ten thousands, are what is cut; their numbers, 16 bits each, are what is sorted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.dataset import IterationOptions, Lengths
 from seqtrain.data.tokens import IntArray
 
 SHARD_SIZE = 8_000_000
 Indices = npt.NDArray[np.uint32]
+T = TypeVar("T")
+
+_MAX_CELLS = 2**20  # of a table of all pairs of lengths; where more would be needed, those that occur are looked for
 
 
 class _Purpose(IntEnum):
@@ -57,7 +68,7 @@ class Limits:
         )
 
 
-def filter_by_length(lengths: IntArray, limits: Limits) -> tuple[Indices, dict[str, int]]:
+def filter_by_length(lengths: np.ndarray, limits: Limits) -> tuple[Indices, dict[str, int]]:
     """The examples that fit a batch and the model.
 
     Args:
@@ -73,109 +84,179 @@ def filter_by_length(lengths: IntArray, limits: Limits) -> tuple[Indices, dict[s
         (f"target longer than {limits.max_target} tokens", target, limits.max_target),
     ]
     if limits.max_tokens is not None:
-        rules.append((f"longer than max_tokens={limits.max_tokens}", np.maximum(source, target), limits.max_tokens))
+        reason = f"longer than max_tokens={limits.max_tokens}"
+        rules += [(reason, source, limits.max_tokens), (reason, target, limits.max_tokens)]
     kept = np.arange(len(lengths), dtype=np.uint32)
     filtered: dict[str, int] = {}
     for reason, sizes, limit in rules:
         if sizes.max(initial=0) > limit:
             fits = sizes[kept] <= limit
             if count := int(np.count_nonzero(~fits)):
-                filtered[reason] = count
+                filtered[reason] = filtered.get(reason, 0) + count
             kept = kept[fits]
     return kept, filtered
 
 
-def sort_by_length(lengths: IntArray, order: Indices) -> Indices:
-    """Sort examples by source length, then target length, keeping the order of equal ones.
+class LengthClasses:
+    """The pairs of lengths that occur among examples, ordered by source length, then target length.
+
+    Attributes:
+        sizes: (num_classes,) the longer side.
+        counts: (num_classes,) how many examples there are of each.
+    """
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        """Count the pairs.
+
+        Args:
+            lengths: (N, 2) source and target tokens.
+        """
+        width = int(lengths[:, 1].max(initial=0)) + 1
+        num_cells = (int(lengths[:, 0].max(initial=0)) + 1) * width
+        self._keys = lengths[:, 0].astype(np.int64)
+        self._keys *= width
+        self._keys += lengths[:, 1]
+        self._num_cells = num_cells if num_cells <= max(_MAX_CELLS, len(lengths)) else None
+        if self._num_cells is not None:
+            counts = np.bincount(self._keys, minlength=1)
+            self._pairs = np.flatnonzero(counts)
+            self.counts: IntArray = counts[self._pairs]
+        else:
+            self._pairs, self.counts = np.unique(self._keys, return_counts=True)
+        self.sizes: IntArray = np.maximum(self._pairs // width, self._pairs % width)
+
+    def numbers(self) -> np.ndarray:
+        """(N,) the class of each example."""
+        dtype = np.uint16 if len(self._pairs) <= 2**16 else np.uint32
+        if self._num_cells is None:
+            return np.searchsorted(self._pairs, self._keys).astype(dtype)
+        table = np.zeros(self._num_cells, dtype)
+        table[self._pairs] = np.arange(len(self._pairs))
+        return table[self._keys]
+
+
+def sort_by_class(numbers: np.ndarray, order: Indices) -> Indices:
+    """Sort examples by class, keeping the order of those of one class.
 
     Args:
-        lengths: (N, 2) source and target tokens.
+        numbers: (N,) the class of each example, uint16 or uint32.
         order: Numbers of examples, in the order that ties keep.
     """
-    # numpy sorts 16-bit numbers by radix, several times faster than others
-    dtype = np.uint16 if int(lengths.max(initial=0)) < 2**16 else np.int64
-    for side in (1, 0):
-        keys = lengths[:, side].astype(dtype)[order]
+    for shift in range(0, 8 * numbers.itemsize, 16):  # numpy sorts 16-bit numbers by radix, in linear time
+        keys = (numbers >> shift if shift else numbers).astype(np.uint16, copy=False)[order]
         order = order[np.argsort(keys, kind="stable")]
     return order
 
 
-def sizes_in_order(lengths: IntArray, kept: Indices) -> IntArray:
-    """The longer side of each example that is kept, in the order of `sort_by_length`, which need not be made for it."""
-    source, target = lengths[kept, 0], lengths[kept, 1]
-    width = int(target.max(initial=0)) + 1
-    if (int(source.max(initial=0)) + 1) * width > max(2**16, len(kept)):
-        source, target = lengths[sort_by_length(lengths, kept)].T
-        sizes: IntArray = np.maximum(source, target)
-        return sizes
-    counts = np.bincount(source * width + target)  # of each pair of lengths, in their order
-    pairs = np.flatnonzero(counts)
-    return np.repeat(np.maximum(pairs // width, pairs % width), counts[pairs])
-
-
-def cut(sizes: IntArray, limits: Limits) -> IntArray:
+def cut(sizes: IntArray, counts: IntArray, limits: Limits) -> IntArray:
     """Cut a row of examples into batches, each as large as the limits allow.
 
-    A batch of more than `multiple` sentences is shortened to a multiple of it; what is left begins the next batch.
+    A batch of more than `multiple` sentences is shortened to a multiple of it; what is left begins the next batch. The
+    time is that of a step for each batch that spans several runs, and for each run.
 
     Args:
-        sizes: (N,) tokens of each example, none above `max_tokens`.
+        sizes: (num_runs,) tokens of each example of a run, none above `max_tokens`.
+        counts: (num_runs,) how many examples each run has, 1 at least.
         limits: Of a batch.
 
     Returns:
         (num_batches + 1,) bounds: batch b is bounds[b] ... bounds[b + 1] - 1.
     """
-    num_examples, start, bounds = len(sizes), 0, [0]
-    most = min(limits.max_sentences or num_examples, num_examples)
-    counting = np.arange(1, most + 1, dtype=np.int64)
+    row = _Row(sizes.tolist(), np.cumsum(counts).tolist(), limits)
+    num_examples = row.ends[-1] if row.ends else 0
+    run, start, bounds = 0, 0, [0]
     while start < num_examples:
-        count = min(most, num_examples - start)
-        if limits.max_tokens is not None:
-            count = min(count, limits.max_tokens // max(1, int(sizes[start])))  # no later one makes room for more
-            padded = np.maximum.accumulate(sizes[start : start + count])
-            padded *= counting[:count]
-            if padded[-1] > limits.max_tokens:
-                count = int(padded.searchsorted(limits.max_tokens, side="right"))
+        while row.ends[run] <= start:
+            run += 1
+        count = row.num_that_fit(run, start)
         if count > limits.multiple:
             count -= count % limits.multiple
-        start += count
-        bounds.append(start)
+        repeats = max(1, (row.ends[run] - start) // count)  # batches that lie in one run are all alike
+        bounds.extend(range(start + count, start + repeats * count + 1, count))
+        start += repeats * count
     return np.array(bounds, dtype=np.int64)
 
 
-class Shard:
-    """A range of a dataset's examples: what is the same in each epoch, the batches' bounds and what is left out."""
+@dataclass(frozen=True)
+class _Row:
+    """Examples in runs of equal sizes: the size of each run, where it ends, and the limits of a batch."""
 
-    def __init__(self, lengths: IntArray, limits: Limits, first_example: int = 0) -> None:
+    sizes: list[int]
+    ends: list[int]
+    limits: Limits
+
+    def num_that_fit(self, run: int, start: int) -> int:
+        """How many examples a batch takes that begins with number `start`, in this run."""
+        most, max_tokens = self.limits.max_sentences or self.ends[-1], self.limits.max_tokens
+        longest, count = 1, 0
+        for number in range(run, len(self.ends)):
+            longest = max(longest, self.sizes[number])
+            room = most if max_tokens is None else min(most, max_tokens // longest)
+            available = self.ends[number] - start
+            if room <= available:
+                return max(count, room)
+            count = available
+        return count
+
+
+class Shard:
+    """A range of a dataset's examples: the bounds of its batches, which are the same in each epoch.
+
+    Attributes:
+        bounds: (num_batches + 1,) of the batches, in the sorted row of examples.
+        filtered: How many examples are left out, by reason.
+        num_examples: How many are left.
+    """
+
+    def __init__(self, lengths: Lengths, limits: Limits, examples: slice) -> None:
         """Cut a shard.
 
         Args:
-            lengths: (N, 2) source and target tokens of the shard's examples.
+            lengths: Of the whole dataset.
             limits: Of a batch.
-            first_example: The number of the shard's first example in the dataset.
+            examples: The shard's.
         """
-        self.first_example = first_example
         self._lengths = lengths
         self._limits = limits
-        kept, self.filtered = filter_by_length(lengths, limits)
+        self._examples = examples
+        rows = lengths[examples]
+        kept, self.filtered = filter_by_length(rows, limits)
+        classes = LengthClasses(_rows_of(rows, kept))
         self.num_examples = len(kept)
-        self.bounds = cut(sizes_in_order(lengths, kept), limits)
+        self.bounds = cut(classes.sizes, classes.counts, limits)
 
     @property
     def num_batches(self) -> int:
         """The batches of the shard."""
         return len(self.bounds) - 1
 
-    def batches(self, seed: int, epoch: int, *, shuffle: bool, first: int = 0) -> Iterator[IntArray]:
-        """The batches of one epoch from number `first` on, as numbers of examples of the dataset."""
-        order, _ = filter_by_length(self._lengths, self._limits)
+    def order(self, seed: int, epoch: int, *, shuffle: bool) -> Indices:
+        """(num_examples,) the sorted row of one epoch, as numbers in the shard."""
+        rows = self._lengths[self._examples]
+        kept, _ = filter_by_length(rows, self._limits)
+        numbers = LengthClasses(_rows_of(rows, kept)).numbers()
+        del rows
+        order = np.arange(len(kept), dtype=np.uint32)
+        if shuffle:
+            _random(_Purpose.example_order, seed, epoch, self._examples.start).shuffle(order)
+        order = sort_by_class(numbers, order)
+        return kept[order] if self.filtered else order
+
+    def batches(self, order: Indices, seed: int, epoch: int, *, shuffle: bool) -> Iterator[IntArray]:
+        """The batches of one epoch, as numbers of examples of the dataset.
+
+        Args:
+            order: What `order` gives for this seed and epoch.
+            seed: Of the random numbers.
+            epoch: Counted from 1.
+            shuffle: Whether the batches come in a random order.
+        """
         numbers = np.arange(self.num_batches)
         if shuffle:
-            order = _random(_Purpose.example_order, seed, epoch, self.first_example).permutation(order)
-            numbers = _random(_Purpose.batch_order, seed, epoch, self.first_example).permutation(numbers)
-        order = sort_by_length(self._lengths, order)
-        for number in numbers[first:]:
-            yield order[self.bounds[number] : self.bounds[number + 1]].astype(np.int64) + self.first_example
+            numbers = _random(_Purpose.batch_order, seed, epoch, self._examples.start).permutation(numbers)
+        first_example = np.int64(self._examples.start)
+        for number in numbers:
+            yield order[self.bounds[number] : self.bounds[number + 1]] + first_example
 
 
 class Plan:
@@ -187,10 +268,17 @@ class Plan:
         filtered: How many examples are left out, by reason.
     """
 
-    def __init__(self, lengths: IntArray, options: IterationOptions, *, shard_size: int = SHARD_SIZE) -> None:
-        limits = Limits.of(options)
-        starts = range(0, len(lengths), shard_size)
-        shards = [Shard(lengths[start : start + shard_size], limits, start) for start in starts]
+    def __init__(self, lengths: Lengths, options: IterationOptions, *, shard_size: int = SHARD_SIZE) -> None:
+        """Cut all shards; their examples are put in order when it is their turn.
+
+        Args:
+            lengths: (N, 2) source and target tokens; read one shard at a time.
+            options: The limits, the seed and the epoch.
+            shard_size: The most examples that are planned at once.
+        """
+        limits, num_examples = Limits.of(options), len(lengths)
+        parts = [slice(start, min(start + shard_size, num_examples)) for start in range(0, num_examples, shard_size)]
+        shards = [Shard(lengths, limits, part) for part in parts]
         self._options = options
         self.num_batches = sum(shard.num_batches for shard in shards)
         self.num_examples = sum(shard.num_examples for shard in shards)
@@ -204,12 +292,32 @@ class Plan:
         self._shards = shards
 
     def batches(self, first: int = 0) -> Iterator[IntArray]:
-        """The batches from global number `first` on; only one shard's are in memory at a time."""
-        options = self._options
-        for shard in self._shards:
-            if first < shard.num_batches:
-                yield from shard.batches(options.seed, options.epoch, shuffle=options.shuffle, first=first)
-            first = max(0, first - shard.num_batches)
+        """The batches from global number `first` on; two shards' are in memory at a time, at most."""
+        seed, epoch, shuffle = self._options.seed, self._options.epoch, self._options.shuffle
+        ends = np.cumsum([shard.num_batches for shard in self._shards], dtype=np.int64)
+        skipped = int(np.searchsorted(ends, first, side="right"))
+        shards = self._shards[skipped:]
+        first -= int(ends[skipped - 1]) if skipped else 0
+        orders = _ahead(partial(shard.order, seed, epoch, shuffle=shuffle) for shard in shards)
+        for shard, order in zip(shards, orders, strict=True):
+            yield from islice(shard.batches(order, seed, epoch, shuffle=shuffle), first, None)
+            first = 0
+
+
+def _rows_of(rows: np.ndarray, kept: Indices) -> np.ndarray:
+    return rows if len(kept) == len(rows) else rows[kept]
+
+
+def _ahead(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """The results of calls; while one is in use, the next is made on a thread."""
+    with ThreadPoolExecutor(1, "seqtrain-plan") as executor:
+        waiting: list[Future[T]] = []
+        for call in calls:
+            waiting.append(executor.submit(call))
+            if len(waiting) > 1:
+                yield waiting.pop(0).result()
+        for last in waiting:
+            yield last.result()
 
 
 def _random(purpose: _Purpose, *numbers: int) -> np.random.Generator:

@@ -98,6 +98,11 @@ class BlockDataset:
         self._settings = (mode.name, block_size, first_token)
 
     @property
+    def length_table(self) -> IntArray:
+        """See `Dataset`."""
+        return self.lengths
+
+    @property
     def fingerprint(self) -> str:
         """A digest of the content."""
         return digest(self._corpus.fingerprint, *self._settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -35,38 +36,87 @@ def token_type(vocabulary_size: int) -> np.dtype[np.generic]:
     return np.dtype("<u4" if vocabulary_size < 2**32 - 1 else "<i8")
 
 
-def open_indexed(prefix: Path, *, vocabulary_size: int, fingerprint: str | None = None) -> TokenTable:
+class IndexedTable(TokenTable):
+    """The sequences of a pair of files, both mapped into memory: opening it reads nothing, whatever its size."""
+
+    def __init__(
+        self, tokens: np.ndarray, lengths: np.ndarray, pointers: np.ndarray, *, fingerprint: str | None = None
+    ) -> None:
+        """Take the arrays as they are.
+
+        Args:
+            tokens: See `TokenTable`.
+            lengths: (N,) int32, tokens of each sequence.
+            pointers: (N,) int64, the byte at which each begins.
+            fingerprint: See `TokenTable`.
+        """
+        super().__init__(tokens, np.empty(0, np.int64), fingerprint=fingerprint)
+        self._lengths = lengths
+        self._pointers = pointers
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """See `TokenTable`. Made when it is asked for, of 8 bytes a sequence; training on pairs does without."""
+        ends = np.cumsum(self._lengths, dtype=np.int64)
+        first = self._pointers[:1].astype(np.int64) // self.tokens.itemsize if len(self) else np.zeros(1, np.int64)
+        return np.concatenate([first, first + ends])
+
+    def lengths_of(self, sequences: slice) -> np.ndarray:
+        """See `TokenTable`."""
+        return self._lengths[sequences].astype(np.int32)
+
+    def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
+        """See `TokenTable`."""
+        return self._pointers[indices] // self.tokens.itemsize, self._lengths[indices].astype(np.int64)
+
+    def __len__(self) -> int:
+        """The number of sequences, N."""
+        return len(self._lengths)
+
+    def part(self, start: int, stop: int) -> TokenTable:
+        """See `TokenTable`."""
+        fingerprint = self._fingerprint_of_part(start, stop)
+        return IndexedTable(self.tokens, self._lengths[start:stop], self._pointers[start:stop], fingerprint=fingerprint)
+
+
+def open_indexed(
+    prefix: Path, *, vocabulary_size: int, fingerprint: str | None = None, is_checked: bool = False
+) -> IndexedTable:
     """Map a pair of files into memory, after all that can be wrong with them has been looked for.
 
     Args:
         prefix: The path of both without their suffixes.
         vocabulary_size: No token may be larger than its last number.
         fingerprint: A digest of both files, if it is known.
+        is_checked: Whether the same files were opened before for a vocabulary of this size, so that what they hold need
+            not be read.
 
     Raises:
         DataError: A file is missing, truncated or altered, or belongs to another vocabulary.
     """
     index_path, data_path = _with_suffix(prefix, ".idx"), _with_suffix(prefix, ".bin")
-    dtype, lengths, pointers = _read_index(index_path)
+    dtype, lengths, pointers = _map_index(index_path)
+    if not is_checked:
+        _check_lengths(lengths, index_path)
     if not data_path.is_file():
         raise DataError(f"{data_path}: missing, but {index_path.name} is there", remedy=_REMEDY)
-    ends = np.cumsum(lengths, dtype=np.int64)
-    wrong = np.flatnonzero(pointers != (ends - lengths) * dtype.itemsize)
-    if len(wrong):
-        raise DataError(f"{index_path}: sequence {wrong[0]} does not begin where the one before ends", remedy=_REMEDY)
-    num_tokens = int(ends[-1]) if len(ends) else 0
+    if not is_checked:
+        _check_pointers(lengths, pointers, dtype.itemsize, index_path)
+    num_tokens = int(pointers[-1]) // dtype.itemsize + int(lengths[-1]) if len(lengths) else 0
     size = data_path.stat().st_size
     if size != num_tokens * dtype.itemsize:
         expected = f"{index_path.name} tells of {num_tokens} tokens of {dtype.itemsize} bytes"
         raise DataError(f"{data_path}: has {size} bytes, but {expected}", remedy=_REMEDY)
     # a plain view of the map: slicing a memmap object costs three times as much
     tokens = np.asarray(np.memmap(data_path, dtype=dtype, mode="r")) if num_tokens else np.empty(0, dtype)
-    _check_tokens(tokens, ends, vocabulary_size, data_path)
-    return TokenTable(tokens, np.concatenate([np.zeros(1, np.int64), ends]), fingerprint=fingerprint)
+    table = IndexedTable(tokens, lengths, pointers, fingerprint=fingerprint)
+    if not is_checked:
+        _check_tokens(table, vocabulary_size, data_path)
+    return table
 
 
-def _read_index(path: Path) -> tuple[np.dtype[np.generic], IntArray, IntArray]:
-    """The number type, the lengths (N,) in tokens and the pointers (N,) in bytes."""
+def _map_index(path: Path) -> tuple[np.dtype[np.generic], np.ndarray, np.ndarray]:
+    """The number type, and mapped into memory the lengths (N,) in tokens and the pointers (N,) in bytes."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -89,21 +139,43 @@ def _read_index(path: Path) -> tuple[np.dtype[np.generic], IntArray, IntArray]:
     expected = _HEADER.size + 12 * num_sequences
     if size != expected:
         raise DataError(f"{path}: has {size} bytes, but {num_sequences} sequences take {expected}", remedy=_REMEDY)
-    lengths = np.fromfile(path, "<i4", num_sequences, offset=_HEADER.size).astype(np.int64)
-    pointers = np.fromfile(path, "<i8", num_sequences, offset=_HEADER.size + 4 * num_sequences).astype(np.int64)
-    if num_sequences and lengths.min() < 0:
-        raise DataError(f"{path}: sequence {lengths.argmin()} has a negative length", remedy=_REMEDY)
-    return np.dtype(_INTEGERS[code]), lengths, pointers
+    dtype = np.dtype(_INTEGERS[code])
+    if num_sequences == 0:
+        return dtype, np.empty(0, "<i4"), np.empty(0, "<i8")
+    content = np.asarray(np.memmap(path, np.uint8, mode="r", offset=0))
+    lengths, pointers = np.split(content[_HEADER.size :], [4 * num_sequences])
+    return dtype, lengths.view("<i4"), pointers.view("<i8")
 
 
-def _check_tokens(tokens: np.ndarray, ends: IntArray, vocabulary_size: int, path: Path) -> None:
+def _check_lengths(lengths: np.ndarray, path: Path) -> None:
+    for start in range(0, len(lengths), _BLOCK):
+        block = lengths[start : start + _BLOCK]
+        if block.min() < 0:
+            raise DataError(f"{path}: sequence {start + block.argmin()} has a negative length", remedy=_REMEDY)
+
+
+def _check_pointers(lengths: np.ndarray, pointers: np.ndarray, itemsize: int, path: Path) -> None:
+    """Every sequence begins where the one before ends, and the first at the beginning."""
+    end = 0
+    for start in range(0, len(lengths), _BLOCK):
+        sizes = lengths[start : start + _BLOCK].astype(np.int64) * itemsize
+        ends = end + np.cumsum(sizes)
+        wrong = np.flatnonzero(pointers[start : start + _BLOCK] != ends - sizes)
+        if len(wrong):
+            number = start + wrong[0]
+            raise DataError(f"{path}: sequence {number} does not begin where the one before ends", remedy=_REMEDY)
+        end = int(ends[-1])
+
+
+def _check_tokens(table: IndexedTable, vocabulary_size: int, path: Path) -> None:
     """Every token has a place in the vocabulary; read block by block, for the file may exceed the memory."""
-    for start in range(0, len(tokens), 64 * _BLOCK):
-        block = tokens[start : start + 64 * _BLOCK]
+    tokens = table.tokens
+    for start in range(0, len(tokens), _BLOCK):
+        block = tokens[start : start + _BLOCK]
         if block.min() >= 0 and block.max() < vocabulary_size:
             continue
         position = start + int(np.argmax((block < 0) | (block >= vocabulary_size)))
-        sequence = int(np.searchsorted(ends, position, side="right"))
+        sequence = int(np.searchsorted(table.offsets[1:], position, side="right"))
         raise DataError(
             f"{path}: token {tokens[position]} in sequence {sequence} is outside the vocabulary of {vocabulary_size}",
             remedy="the file is damaged, or was made with another dict.txt",

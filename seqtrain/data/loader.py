@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 from seqtrain.data.batch import Batch
 from seqtrain.data.batching import Plan
-from seqtrain.data.dataset import Dataset, IterationOptions
+from seqtrain.data.dataset import Dataset, IterationOptions, PackableDataset
+from seqtrain.data.packing import PackedPlan
 from seqtrain.data.tokens import IntArray
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class BatchIterator:
     def __init__(self, dataset: Dataset, options: IterationOptions) -> None:
         self._dataset = dataset
         self._options = options
-        self._plan = Plan(dataset.lengths, options)
+        make_plan: type[Plan | PackedPlan] = PackedPlan if options.packed else Plan
+        self._plan = make_plan(dataset.length_table, options)
         self._prefetcher: Prefetcher[list[Batch]] | None = None
         self.num_batches = self._plan.num_batches
         self.num_updates = -(-self.num_batches // self._batches_per_update)
@@ -83,7 +85,13 @@ class BatchIterator:
             yield update
 
     def _collate(self, indices: IntArray) -> Batch:
-        batch = self._dataset.collate(indices)
+        dataset, plan = self._dataset, self._plan
+        if isinstance(plan, PackedPlan):
+            assert isinstance(dataset, PackableDataset), "batching.form=packed is refused without one"
+            assert plan.shape is not None, "there are examples"
+            batch = dataset.collate_packed(indices, plan.shape)
+        else:
+            batch = dataset.collate(indices)
         return batch.pin_memory() if self._options.pin_memory else batch
 
 

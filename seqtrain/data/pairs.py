@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from seqtrain.data.batch import Batch
 from seqtrain.data.collate import gather, make_batch
+from seqtrain.data.packed_batch import make_packed_batch
+from seqtrain.data.packing import PackedShape
 from seqtrain.data.tokens import IntArray, TokenTable
 from seqtrain.data.vocabulary import Vocabulary
 
@@ -21,7 +24,7 @@ class PairDataset:
     Attributes:
         source: The source sequences, or None for targets alone.
         target: The target sequences.
-        lengths: (num_pairs, 2) int64: tokens of each source (0 without sources) and target.
+        length_table: Tokens of each source (0 without sources) and target.
     """
 
     def __init__(self, source: TokenTable | None, target: TokenTable, *, first_token: int = Vocabulary.eos) -> None:
@@ -36,10 +39,7 @@ class PairDataset:
         self.source = source
         self.target = target
         self._first_token = first_token
-        self.lengths: IntArray = np.zeros((len(target), 2), dtype=np.int64)
-        if source is not None:
-            self.lengths[:, 0] = source.lengths
-        self.lengths[:, 1] = target.lengths
+        self.length_table = PairLengths(source, target)
 
     @classmethod
     def from_lists(
@@ -48,6 +48,11 @@ class PairDataset:
         """Make a dataset of token numbers, each list ended by the end symbol (`Vocabulary.encode` appends it)."""
         source = None if sources is None else TokenTable.from_lists(sources)
         return cls(source, TokenTable.from_lists(targets), first_token=first_token)
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """(num_pairs, 2) int64: all of `length_table`."""
+        return self.length_table[:].astype(np.int64)
 
     @property
     def fingerprint(self) -> str:
@@ -65,9 +70,38 @@ class PairDataset:
         source = None if self.source is None else _rows(self.source, indices)
         return make_batch(indices, _rows(self.target, indices), first=self._first_token, source=source)
 
+    def collate_packed(self, indices: np.ndarray, shape: PackedShape) -> Batch:
+        """Gather pairs into one packed batch, in the order of the indices (B,)."""
+        assert self.source is not None, "there are sources"
+        indices = indices.astype(np.int64)
+        return make_packed_batch(
+            indices,
+            _rows(self.target, indices),
+            _rows(self.source, indices),
+            shape=shape,
+            first=self._first_token,
+        )
+
+
+class PairLengths:
+    """The lengths of pairs, read from the tables when they are asked for."""
+
+    def __init__(self, source: TokenTable | None, target: TokenTable) -> None:
+        self._source = source
+        self._target = target
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return len(self._target)
+
+    def __getitem__(self, pairs: slice, /) -> np.ndarray:
+        """(stop - start, 2) source tokens, 0 without sources, and target tokens; each column lies in a row."""
+        target = self._target.lengths_of(pairs)
+        source = np.zeros_like(target) if self._source is None else self._source.lengths_of(pairs)
+        return np.stack([source, target]).T
+
 
 def _rows(table: TokenTable, indices: IntArray) -> tuple[IntArray, IntArray]:
     """The tokens of some sequences in a row, (N,), and their lengths (B,)."""
-    starts = table.offsets[indices]
-    lengths = table.offsets[indices + 1] - starts
+    starts, lengths = table.locate(indices)
     return gather(table.tokens, starts, lengths), lengths

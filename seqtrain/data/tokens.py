@@ -32,7 +32,6 @@ class TokenTable:
 
     Attributes:
         tokens: (num_tokens,) of any integer type; often a memory-mapped file.
-        offsets: (N + 1,) int64: sequence i is tokens[offsets[i]:offsets[i + 1]].
     """
 
     def __init__(self, tokens: np.ndarray, offsets: IntArray, *, fingerprint: str | None = None) -> None:
@@ -40,11 +39,11 @@ class TokenTable:
 
         Args:
             tokens: See the attribute.
-            offsets: See the attribute.
+            offsets: See the property.
             fingerprint: A digest of the content, if one is known; else it is computed when it is asked for.
         """
         self.tokens = tokens
-        self.offsets = offsets
+        self._offsets = offsets
         self._fingerprint = fingerprint
 
     @classmethod
@@ -67,19 +66,39 @@ class TokenTable:
         return sha256.hexdigest()
 
     @property
-    def lengths(self) -> IntArray:
-        """(N,) int64: the tokens of each sequence."""
-        return np.diff(self.offsets)
+    def offsets(self) -> IntArray:
+        """(N + 1,) int64: sequence i is tokens[offsets[i]:offsets[i + 1]]. Of a file it is made anew each time."""
+        return self._offsets
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) the tokens of each sequence, of any integer type."""
+        return self.lengths_of(slice(None))
+
+    def lengths_of(self, sequences: slice) -> np.ndarray:
+        """The tokens of each of some sequences, of any integer type."""
+        start, stop, _ = sequences.indices(len(self))
+        return np.diff(self._offsets[start : stop + 1])
+
+    def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
+        """Where in `tokens` some sequences begin, and how long they are: (B,) and (B,)."""
+        starts = self._offsets[indices]
+        return starts, self._offsets[indices + 1] - starts
 
     def __len__(self) -> int:
         """The number of sequences, N."""
-        return len(self.offsets) - 1
+        return len(self._offsets) - 1
 
     def __getitem__(self, index: int) -> IntArray:
         """A copy of one sequence, int64."""
-        return self.tokens[self.offsets[index] : self.offsets[index + 1]].astype(np.int64)
+        starts, lengths = self.locate(np.array([index]))
+        return self.tokens[starts[0] : starts[0] + lengths[0]].astype(np.int64)
 
     def part(self, start: int, stop: int) -> TokenTable:
         """The sequences start ... stop - 1, without copying their tokens."""
-        fingerprint = hashlib.sha256(f"{self.fingerprint} {start} {stop}".encode()).hexdigest()
-        return TokenTable(self.tokens, self.offsets[start : stop + 1], fingerprint=fingerprint)
+        return TokenTable(
+            self.tokens, self._offsets[start : stop + 1], fingerprint=self._fingerprint_of_part(start, stop)
+        )
+
+    def _fingerprint_of_part(self, start: int, stop: int) -> str:
+        return hashlib.sha256(f"{self.fingerprint} {start} {stop}".encode()).hexdigest()

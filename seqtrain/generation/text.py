@@ -170,7 +170,7 @@ class _PlannedDataset:
     """A dataset whose examples count with other lengths in the batching plan."""
 
     def __init__(self, dataset: Dataset, lengths: np.ndarray) -> None:
-        self.lengths = lengths
+        self.lengths = self.length_table = lengths
         self._dataset = dataset
 
     @property

@@ -115,6 +115,11 @@ class ShareOfDataset:
         return self.dataset.lengths[self.processes.rank :: self.processes.world_size]
 
     @property
+    def length_table(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """See `Dataset`."""
+        return self.lengths
+
+    @property
     def fingerprint(self) -> str:
         """See `Dataset`."""
         return self.dataset.fingerprint

@@ -26,7 +26,8 @@ def test_a_row_of_sentences_is_cut_into_the_same_batches(number: int) -> None:
     case = CASES[number]
     order = np.array(case["indices"])
     limits = Limits(case["max_tokens"], case["max_sentences"], case["required_batch_size_multiple"], 10**6, 10**6)
-    bounds = cut(np.array(case["sizes"])[order], limits)
+    sizes = np.array(case["sizes"])[order]
+    bounds = cut(sizes, np.ones_like(sizes), limits)
     batches = [part.tolist() for part in np.split(order, bounds[1:-1])]
     num_kept = len(batches) - DROPPED_BY_FAIRSEQ.get(number, 0)
     assert batches[:num_kept] == case["batches"]

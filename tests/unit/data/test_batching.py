@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqtrain.config.root import BatchingConfig
-from seqtrain.data.batching import Limits, Plan, cut, filter_by_length, sizes_in_order, sort_by_length
+from seqtrain.data.batching import LengthClasses, Limits, Plan, cut, filter_by_length, sort_by_class
 from seqtrain.data.dataset import IterationOptions
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=40)
@@ -54,37 +57,54 @@ def cut_by_loop(sizes: list[int], limits: Limits) -> list[int]:
     return bounds
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
-    sizes=st.lists(st.integers(0, 20), max_size=60),
+    runs=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 30)), max_size=12),
     max_tokens=st.none() | st.integers(20, 90),
     max_sentences=st.none() | st.integers(1, 12),
-    multiple=st.sampled_from([1, 2, 8]),
+    multiple=st.sampled_from([1, 2, 3, 8]),
 )
 def test_a_row_is_cut_as_by_a_plain_loop(
-    sizes: list[int], max_tokens: int | None, max_sentences: int | None, multiple: int
+    runs: list[tuple[int, int]], max_tokens: int | None, max_sentences: int | None, multiple: int
 ) -> None:
     limits = Limits(max_tokens, max_sentences, multiple, 99, 99)
-    assert cut(np.array(sizes, dtype=np.int64), limits).tolist() == cut_by_loop(sizes, limits)
+    sizes, counts = np.array(runs, dtype=np.int64).reshape(-1, 2).T
+    assert cut(sizes, counts, limits).tolist() == cut_by_loop(np.repeat(sizes, counts).tolist(), limits)
+
+
+def sort(lengths: np.ndarray, order: list[int]) -> list[int]:
+    found: list[int] = sort_by_class(LengthClasses(lengths).numbers(), np.array(order, dtype=np.uint32)).tolist()
+    return found
 
 
 def test_examples_are_sorted_by_source_then_target_and_ties_keep_their_order() -> None:
     lengths = array([(3, 1), (1, 5), (3, 1), (1, 2), (2, 2)])
-    order = sort_by_length(lengths, np.array([2, 0, 1, 3, 4], dtype=np.uint32))
-    assert order.tolist() == [3, 1, 4, 2, 0]
+    assert sort(lengths, [2, 0, 1, 3, 4]) == [3, 1, 4, 2, 0]
 
 
 def test_lengths_beyond_16_bits_are_sorted() -> None:
     lengths = array([(70_000, 1), (65_536, 1), (65_535, 1), (1, 70_000)])
-    assert sort_by_length(lengths, np.arange(4, dtype=np.uint32)).tolist() == [3, 2, 1, 0]
+    assert sort(lengths, [0, 1, 2, 3]) == [3, 2, 1, 0]
+
+
+def test_more_pairs_of_lengths_than_16_bits_can_number_are_sorted() -> None:
+    generator = np.random.default_rng(1)
+    lengths = generator.integers(1, 700, (150_000, 2))
+    order = generator.permutation(len(lengths))
+    classes = LengthClasses(lengths)
+    assert len(classes.counts) > 2**16
+    assert sort(lengths, order.tolist()) == order[np.lexsort(lengths[order].T[::-1])].tolist()
 
 
 @settings(max_examples=100, deadline=None)
 @given(lengths=LENGTHS, factor=st.sampled_from([1, 7_000]))
-def test_the_sizes_in_order_need_no_sorting(lengths: list[tuple[int, int]], factor: int) -> None:
+def test_classes_count_the_pairs_of_lengths_in_their_order(lengths: list[tuple[int, int]], factor: int) -> None:
     table = array(lengths) * factor
-    kept = np.arange(len(table), dtype=np.uint32)
-    assert sizes_in_order(table, kept).tolist() == table[sort_by_length(table, kept)].max(axis=1, initial=0).tolist()
+    classes = LengthClasses(table)
+    pairs, numbers, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    assert classes.sizes.tolist() == pairs.max(axis=1, initial=0).tolist()
+    assert classes.counts.tolist() == counts.tolist()
+    assert classes.numbers().tolist() == numbers.reshape(-1).tolist()
 
 
 def test_what_is_too_long_is_counted_by_its_first_reason() -> None:
@@ -156,6 +176,49 @@ def test_examples_of_equal_lengths_change_places_from_epoch_to_epoch() -> None:
     lengths = np.full((64, 2), 5)
     first, second = (batches_of(Plan(lengths, options(epoch=epoch))) for epoch in (1, 2))
     assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
+
+
+def random_numbers(purpose: int, seed: int, epoch: int, first: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([purpose, seed, epoch, first])))
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths=LENGTHS, seed=st.integers(0, 3), epoch=st.integers(1, 3), factor=st.sampled_from([1, 7_000]))
+def test_a_plan_is_what_its_definition_says(lengths: list[tuple[int, int]], seed: int, epoch: int, factor: int) -> None:
+    """Permute, sort by target and by source, cut, permute the batches: one example after the other."""
+    table = array(lengths) * factor
+    fitting = np.flatnonzero(table.max(axis=1, initial=0) <= 10 * factor)
+    row = random_numbers(2, seed, epoch, 0).permutation(fitting).tolist()
+    row.sort(key=lambda example: tuple(table[example]))
+    limits = Limits(40 * factor, None, 2, 10 * factor, 10 * factor)
+    bounds = cut_by_loop([int(table[example].max()) for example in row], limits)
+    batches = [row[start:end] for start, end in pairwise(bounds)]
+    expected = [batches[number] for number in random_numbers(3, seed, epoch, 0).permutation(len(batches))]
+    max_positions = (10 * factor, 10 * factor)
+    plan = Plan(table, options(max_tokens=40 * factor, multiple=2, max_positions=max_positions, seed=seed, epoch=epoch))
+    assert batches_of(plan) == expected
+
+
+def test_a_plan_reads_one_shard_of_lengths_at_a_time(lengths: np.ndarray) -> None:
+    class Slices:
+        """What a dataset of files gives."""
+
+        def __len__(self) -> int:
+            return len(lengths)
+
+        def __getitem__(self, examples: slice) -> np.ndarray:
+            assert examples.stop - examples.start <= 60
+            return lengths[examples].astype(np.int32)
+
+    plan = Plan(Slices(), options(), shard_size=60)
+    assert batches_of(plan) == batches_of(Plan(lengths, options(), shard_size=60))
+
+
+def test_a_plan_that_is_left_early_leaves_no_thread(lengths: np.ndarray) -> None:
+    batches = Plan(lengths, options(), shard_size=50).batches()
+    next(batches)
+    del batches
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("seqtrain-plan")] == []
 
 
 def test_shards_come_in_another_order_each_epoch_and_are_planned_apart(lengths: np.ndarray) -> None:

@@ -149,3 +149,25 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert (tmp_path / "train.bin").read_bytes() == BIN
     assert (tmp_path / "train.idx").read_bytes() == IDX
+
+
+def test_a_file_knows_its_sequences_as_a_table_in_memory_does(tmp_path: Path) -> None:
+    table = TokenTable.from_lists([[4, 2], [], [5, 6, 2], [7, 2]])
+    save(tmp_path / "train", table, 100)
+    opened = open_indexed(tmp_path / "train", vocabulary_size=100)
+    for one, other in ((opened, table), (opened.part(1, 3), table.part(1, 3)), (opened.part(2, 2), table.part(2, 2))):
+        assert len(one) == len(other)
+        assert one.lengths.tolist() == other.lengths.tolist()
+        assert one.lengths_of(slice(1, 9)).tolist() == other.lengths_of(slice(1, 9)).tolist()
+        indices = np.arange(len(one))[::-1]
+        assert [part.tolist() for part in one.locate(indices)] == [part.tolist() for part in other.locate(indices)]
+    assert opened.offsets.tolist() == table.offsets.tolist()
+    assert opened.part(1, 3).offsets.tolist() == table.part(1, 3).offsets.tolist()
+
+
+def test_files_that_were_checked_before_are_not_read_again(tmp_path: Path) -> None:
+    prefix = write(tmp_path, data=BIN[:6] + b"\x07\x00" + BIN[8:])
+    assert open_indexed(prefix, vocabulary_size=7, is_checked=True)[1].tolist() == [7, 2]
+    write(tmp_path, data=BIN[:-2])
+    with pytest.raises(DataError, match="has 8 bytes"):
+        open_indexed(prefix, vocabulary_size=7, is_checked=True)
