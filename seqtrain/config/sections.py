@@ -40,6 +40,30 @@ class Strategy(Enum):
     fsdp = "fsdp"
 
 
+class BatchForm(Enum):
+    """How the sentences of a training batch stand in it."""
+
+    padded = "padded"
+    packed = "packed"
+
+
+class AttentionBackend(Enum):
+    """What computes attention."""
+
+    auto = "auto"
+    matmul = "matmul"
+    sdpa = "sdpa"
+    varlen = "varlen"
+
+
+class Switch(Enum):
+    """Whether something is done that is not always possible, or does not always pay."""
+
+    never = "never"
+    auto = "auto"
+    always = "always"
+
+
 class Progress(Enum):
     """How a running command shows what it does."""
 
@@ -83,6 +107,10 @@ class BatchingConfig(Section):
 class TrainBatchingConfig(BatchingConfig):
     """How training examples are gathered into batches."""
 
+    form: BatchForm = BatchForm.padded
+    """padded gathers sentences of like lengths, and fills them up to the longest. packed writes sentences of all
+    lengths one after the other, max_tokens of them on the longer side, without padding between: all batches have one
+    shape. Takes a model that says it can, as transformer does."""
     find_max_tokens: bool = False
     """Find the largest max_tokens that the memory of every rank holds with a tenth to spare, beginning at max_tokens,
     and train with it. It is written into the run's config, and the run goes on with the number that was found."""
@@ -92,6 +120,8 @@ class TrainBatchingConfig(BatchingConfig):
         yield from super().problems()
         if self.find_max_tokens and self.max_tokens is None:
             yield Problem("find_max_tokens", "needs a batching.max_tokens to begin with")
+        if self.form is BatchForm.packed and self.max_tokens is None:
+            yield Problem("form", "packed needs a batching.max_tokens: the size of every batch follows from it")
 
 
 @dataclass(kw_only=True)

@@ -12,13 +12,31 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqtrain.config.sections import AttentionBackend
 from seqtrain.nn.attention_backends import AttentionShape, attend_rows, split_heads
+from seqtrain.nn.attention_shape import AttentionSize
 from seqtrain.nn.init import xavier_blocks_
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.linear import Linear
 from seqtrain.nn.options import LayerOptions
 
-__all__ = ["CrossAttention", "Memory", "SelfAttention"]
+__all__ = ["CrossAttention", "Memory", "SelfAttention", "attention_sizes", "set_attention_backend"]
+
+
+def attention_sizes(model: nn.Module) -> set[AttentionSize]:
+    """The sizes of all attention in a model; none if it has no attention of this kind."""
+    modules = [module for module in model.modules() if isinstance(module, _Attention)]
+    return {
+        AttentionSize(module.num_heads, module.output.in_features // module.num_heads, module.attention_dropout)
+        for module in modules
+    }
+
+
+def set_attention_backend(model: nn.Module, backend: AttentionBackend) -> None:
+    """Have all attention in a model computed in this way, wherever it can be."""
+    for module in model.modules():
+        if isinstance(module, _Attention):
+            module.backend = backend
 
 
 @dataclass(frozen=True)
@@ -43,15 +61,15 @@ class _Attention(nn.Module):
         super().__init__()
         self.num_heads = options.num_heads
         self.attention_dropout = options.attention_dropout
+        self.backend = AttentionBackend.auto
         self.output = Linear(options.embed_dim, options.embed_dim)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def shape(self, queries: Layout, keys: Layout, *, is_causal: bool = False) -> AttentionShape:
         """What the backends must know."""
-        return AttentionShape(
-            self.num_heads, queries, keys, is_causal, self.attention_dropout if self.training else 0.0
-        )
+        dropout = self.attention_dropout if self.training else 0.0
+        return AttentionShape(self.num_heads, queries, keys, is_causal, dropout, self.backend)
 
     def attend_step(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         """One token of each hypothesis, (B, H, K, d), over kept keys and values (B, H, S, d): -> rows (B*K, D)."""

@@ -5,32 +5,46 @@ Shapes: B sequences, T queries, S keys, H heads, d features of a head, D = H * d
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from seqtrain.config.sections import AttentionBackend
 from seqtrain.nn.attention_shape import AttentionShape, padding_bias, split_heads
 from seqtrain.nn.matmul_attention import matmul_attention
 from seqtrain.nn.own_kernels import uses_own_kernels
+from seqtrain.nn.packed_layout import PackedLayout, packed_bias
+from seqtrain.nn.varlen_attention import varlen_attention
 
 __all__ = ["AttentionShape", "attend_rows", "fused_attention", "matmul_attention", "padding_bias", "split_heads"]
 
 
 def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape) -> Tensor:
-    """softmax(q k' / sqrt(d) + bias) v, by the backend that is fastest for the device and mode.
+    """softmax(q k' / sqrt(d) + bias) v, by the backend that was chosen, or else that fits the device and mode.
 
     Args:
         query: (R, D), or for self-attention (R, 3 * D): queries, keys and values side by side.
         key_value: (R', 2 * D), keys and values side by side; None for self-attention.
-        bias: Broadcast to (B, H, T, S); not together with is_causal.
+        bias: Broadcast to (B, H, T, S); not together with is_causal. None for packed layouts, which say it themselves.
         shape: How to read them.
 
     Returns:
         (R, D).
     """
-    trains = torch.is_grad_enabled() and query.requires_grad
-    backend = matmul_attention if trains and uses_own_kernels(query.device) else fused_attention
-    return backend(query, key_value, bias, shape)
+    trains = torch.is_grad_enabled() and query.requires_grad and uses_own_kernels(query.device)
+    multiplies = trains and shape.backend in (AttentionBackend.auto, AttentionBackend.matmul)
+    queries, keys = shape.queries, shape.keys
+    if isinstance(queries, PackedLayout) and isinstance(keys, PackedLayout):
+        if shape.backend is AttentionBackend.varlen:
+            return varlen_attention(query, key_value, shape)
+        if not multiplies:
+            bias = packed_bias(queries, keys, is_causal=shape.is_causal, dtype=query.dtype)
+            return fused_attention(query, key_value, bias, replace(shape, is_causal=False))
+        bias = None if shape.is_causal else keys.padding_bias()
+        shape = replace(shape, queries=queries.by_sequence(), keys=keys.by_sequence())
+    return (matmul_attention if multiplies else fused_attention)(query, key_value, bias, shape)
 
 
 def fused_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape) -> Tensor:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqtrain.config.sections import AttentionBackend
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.own_kernels import uses_own_kernels
 
-__all__ = ["AttentionShape", "padding_bias", "split_heads"]
+__all__ = ["AttentionShape", "AttentionSize", "padding_bias", "split_heads"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class AttentionShape:
         keys: The layout of the keys and values.
         is_causal: Query t sees the keys 0 ... t; T = S.
         dropout: Its probability on the attention weights.
+        backend: Which way to compute it was chosen.
     """
 
     num_heads: int
@@ -33,6 +35,22 @@ class AttentionShape:
     keys: Layout
     is_causal: bool = False
     dropout: float = 0.0
+    backend: AttentionBackend = AttentionBackend.auto
+
+
+@dataclass(frozen=True)
+class AttentionSize:
+    """The sizes of an attention.
+
+    Attributes:
+        num_heads: H.
+        head_dim: d.
+        dropout: The probability of attention dropout.
+    """
+
+    num_heads: int
+    head_dim: int
+    dropout: float
 
 
 def padding_bias(lengths: Tensor, max_length: int) -> Tensor | None:

@@ -76,13 +76,13 @@ class InputEmbedding(nn.Module):
             Rows (R, D).
         """
         padding_index = self.options.padding_index
-        x = functional.embedding(layout.to_rows(tokens), table, padding_idx=padding_index)  # (B, T) -> (R, E)
+        x = functional.embedding(layout.from_batch(tokens), table, padding_idx=padding_index)  # (B, T) -> (R, E)
         if self.scale != 1.0:
             x = x * self.scale
         if self.projection is not None:
             x = self.projection(x)  # (R, E) -> (R, D)
         if self.positions is not None:
-            x = x + layout.repeat(self.positions(start, layout.length))  # (T, D) -> (R, D)
+            x = x + layout.repeat(self.positions(start, layout.num_columns))  # (T, D) -> (R, D)
         if self.norm is not None:
             x = self.norm(x)
         return dropout(x, self.options.dropout, self.training)

@@ -63,6 +63,19 @@ class Layout:
             return cls.packed(tokens != padding_index)
         return cls.dense(tokens)
 
+    @property
+    def num_columns(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.length
+
+    def from_batch(self, matrix: Tensor) -> Tensor:
+        """What belongs to the tokens of a batch, (B, T, ...), in rows (R, ...)."""
+        return self.to_rows(matrix)
+
+    def to_batch(self, rows: Tensor) -> Tensor:
+        """(R, ...) -> (B, T, ...), as the batch has its tokens."""
+        return self.to_matrix(rows)
+
     def to_rows(self, matrix: Tensor) -> Tensor:
         """(B, T, ...) -> (R, ...), zeros in the rows that stand for no token."""
         rows = matrix.flatten(0, 1)

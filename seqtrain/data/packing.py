@@ -1,0 +1,245 @@
+"""The plan of packed batches: which examples stand in a row of tokens, as a pure function of lengths, seed and epoch.
+
+A packed batch has no padding between its sentences, so their lengths need not be alike: the examples of a shard are put
+in a random order, and that row is cut wherever the next example would not fit (next-fit). All batches of a dataset have
+one shape, which a GPU's kernels and graphs are made for once. Its size follows from `max_tokens` and from the lengths
+of all examples: the longer side of the corpus gets `max_tokens` rows, the other as many fewer as it has fewer tokens,
+so that both are used up together.
+
+Shapes: N examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqtrain.data.batching import SHARD_SIZE, Limits, filter_by_length
+from seqtrain.data.dataset import IterationOptions, Lengths
+from seqtrain.data.random_streams import Purpose, random_stream
+from seqtrain.data.tokens import IntArray
+
+__all__ = ["LengthTotals", "PackedPlan", "PackedShape", "SideShape", "attention_rows", "cut_packed"]
+
+_ROW_MULTIPLE = 64  # of the sizes that matrix products see
+_SHORTEST_ATTENTION_ROW = 128  # the tile of attention kernels
+_SPARE_ATTENTION_ROWS = 1.25  # next-fit leaves about a tenth of an attention row empty
+_DEVIATIONS = 4.0  # of the number of sentences above its mean, for which there is room
+
+
+@dataclass(frozen=True)
+class SideShape:
+    """The sizes of one side, source or target.
+
+    Attributes:
+        num_rows: Rows of tokens, R; at least one stands for no token.
+        num_columns: Tokens of the longest sentence of the corpus.
+        row_length: Places of an attention row, L.
+    """
+
+    num_rows: int
+    num_columns: int
+    row_length: int
+
+    @classmethod
+    def of(cls, max_tokens: float, longest: int) -> SideShape:
+        """The sizes for so many tokens, in sentences of so many at most."""
+        num_rows = _round_up(max(max_tokens, longest + 1), _ROW_MULTIPLE)
+        return cls(num_rows, longest, _round_up(max(longest, _SHORTEST_ATTENTION_ROW), _ROW_MULTIPLE))
+
+
+@dataclass(frozen=True)
+class LengthTotals:
+    """What the shape of packed batches follows from.
+
+    Attributes:
+        num_examples: N.
+        totals: Source and target tokens of all examples.
+        longest: Source and target tokens of the longest of them.
+    """
+
+    num_examples: int = 0
+    totals: tuple[int, int] = (0, 0)
+    longest: tuple[int, int] = (0, 0)
+
+    def with_lengths(self, lengths: IntArray) -> LengthTotals:
+        """Those of more examples, (N, 2)."""
+        totals, longest = lengths.sum(axis=0, dtype=np.int64), lengths.max(axis=0, initial=0)
+        return LengthTotals(
+            self.num_examples + len(lengths),
+            (self.totals[0] + int(totals[0]), self.totals[1] + int(totals[1])),
+            (max(self.longest[0], int(longest[0])), max(self.longest[1], int(longest[1]))),
+        )
+
+
+@dataclass(frozen=True)
+class PackedShape:
+    """The sizes of every packed batch of a dataset.
+
+    Attributes:
+        source: Of the source side.
+        target: Of the target side.
+        num_sequences: Sentences, at most.
+        num_attention_rows: Attention rows, A: in each stand a few sentences, their sources and their targets.
+    """
+
+    source: SideShape
+    target: SideShape
+    num_sequences: int
+    num_attention_rows: int
+
+    @classmethod
+    def of(cls, totals: LengthTotals, max_tokens: int, max_sentences: int | None) -> PackedShape:
+        """The shape for some examples, of which there is one at least.
+
+        Args:
+            totals: Of the examples.
+            max_tokens: Tokens of the longer side.
+            max_sentences: Sentences, at most; None for as many as have room.
+        """
+        source, target = (
+            SideShape.of(max_tokens * total / max(totals.totals), longest)
+            for total, longest in zip(totals.totals, totals.longest, strict=True)
+        )
+        expected = target.num_rows * totals.num_examples / totals.totals[1]
+        num_sequences = math.ceil(expected + _DEVIATIONS * math.sqrt(expected))
+        num_attention_rows = max(
+            math.ceil(_SPARE_ATTENTION_ROWS * side.num_rows / side.row_length) for side in (source, target)
+        )
+        return cls(source, target, min(num_sequences, max_sentences or num_sequences), num_attention_rows)
+
+    @property
+    def num_segments(self) -> int:
+        """The sentences, and pieces no longer than a sentence of the rows behind them that stand for no token."""
+        sides = (self.source, self.target)
+        return self.num_sequences + max(-(-side.num_rows // side.num_columns) for side in sides)
+
+
+def cut_packed(lengths: IntArray, shape: PackedShape) -> IntArray:
+    """Cut a row of examples into batches, each as large as the shape allows.
+
+    Args:
+        lengths: (N, 2) source and target tokens, in the order of the row.
+        shape: What they must fit into.
+
+    Returns:
+        (num_batches + 1,) bounds: batch b is bounds[b] ... bounds[b + 1] - 1.
+    """
+    ends = _ends(lengths, shape.source.num_rows - 1, shape.target.num_rows - 1).data
+    row_ends = _ends(lengths, shape.source.row_length, shape.target.row_length).data
+    start, bounds = 0, [0]
+    while start < len(lengths):
+        end, stop = min(ends[start], start + shape.num_sequences), start
+        for _ in range(shape.num_attention_rows):
+            stop = row_ends[stop]
+            if stop >= end:
+                break
+        start = min(stop, end)
+        bounds.append(start)
+    return np.array(bounds, dtype=np.int64)
+
+
+def attention_rows(lengths: IntArray, shape: PackedShape) -> IntArray:
+    """The attention row of each sentence of a batch.
+
+    Args:
+        lengths: (B, 2) source and target tokens.
+        shape: Of the batch, which `cut_packed` has cut.
+
+    Returns:
+        (B,) ascending.
+    """
+    ends = _ends(lengths, shape.source.row_length, shape.target.row_length).data
+    bounds, position = [], 0
+    while position < len(lengths):
+        bounds.append(position)
+        position = ends[position]
+    assert len(bounds) <= shape.num_attention_rows, "the plan has cut the batch so that it fits"
+    starts = np.zeros(len(lengths), dtype=np.int64)
+    starts[bounds[1:]] = 1
+    return np.cumsum(starts)
+
+
+def _ends(lengths: IntArray, source_room: int, target_room: int) -> IntArray:
+    """For a beginning at each example, the one behind the last that fits: (N,), at least one further."""
+    ends = np.full(len(lengths), len(lengths), dtype=np.int64)
+    for side, room in enumerate((source_room, target_room)):
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths[:, side], out=offsets[1:])
+        np.minimum(ends, np.searchsorted(offsets, offsets[:-1] + room, side="right") - 1, out=ends)
+    return ends
+
+
+class PackedPlan:
+    """All packed batches of an epoch, by their global number; see `seqtrain.data.batching.Plan`.
+
+    Attributes:
+        num_batches: Of the epoch, all ranks together. Another epoch may have a few more or fewer.
+        num_examples: Examples in them.
+        filtered: How many examples are left out, by reason.
+        shape: Of every batch; None where no example is left.
+    """
+
+    def __init__(self, lengths: Lengths, options: IterationOptions, *, shard_size: int = SHARD_SIZE) -> None:
+        """Cut the epoch, one shard after the other.
+
+        Args:
+            lengths: (N, 2) source and target tokens; read one shard at a time.
+            options: The limits, the seed and the epoch.
+            shard_size: The most examples that are planned at once.
+        """
+        self._lengths = lengths
+        self._options = options
+        self._limits = Limits.of(options)
+        self._shard_size = shard_size
+        starts = np.arange(0, len(lengths), shard_size)
+        self.filtered: dict[str, int] = {}
+        self.shape = self._find_shape(starts)
+        if options.shuffle:
+            starts = random_stream(Purpose.shard_order, options.seed, options.epoch).permutation(starts)
+        self._bounds = {int(start): self._cut(int(start)) for start in starts}
+        self.num_examples = sum(int(bounds[-1]) for bounds in self._bounds.values())
+        self.num_batches = sum(len(bounds) - 1 for bounds in self._bounds.values())
+
+    def batches(self, first: int = 0) -> Iterator[IntArray]:
+        """The batches from global number `first` on, as numbers of examples of the dataset."""
+        for start, bounds in self._bounds.items():
+            num_batches = len(bounds) - 1
+            if first < num_batches:
+                order, _ = self._order(start)
+                for number in range(first, num_batches):
+                    yield order[bounds[number] : bounds[number + 1]] + start
+            first = max(0, first - num_batches)
+
+    def _find_shape(self, starts: IntArray) -> PackedShape | None:
+        max_tokens, totals = self._limits.max_tokens, LengthTotals()
+        assert max_tokens is not None, "batching.form=packed is refused without a batching.max_tokens"
+        for start in starts:
+            rows = self._rows(int(start))
+            kept, filtered = filter_by_length(rows, self._limits)
+            totals = totals.with_lengths(rows[kept])
+            for reason, count in filtered.items():
+                self.filtered[reason] = self.filtered.get(reason, 0) + count
+        return PackedShape.of(totals, max_tokens, self._limits.max_sentences) if totals.num_examples else None
+
+    def _order(self, start: int) -> tuple[IntArray, IntArray]:
+        """The examples of a shard in the order of this epoch, as numbers in the shard, and their lengths."""
+        options, rows = self._options, self._rows(start)
+        order = filter_by_length(rows, self._limits)[0].astype(np.int64)
+        if options.shuffle:
+            random_stream(Purpose.example_order, options.seed, options.epoch, start).shuffle(order)
+        return order, rows[order]
+
+    def _cut(self, start: int) -> IntArray:
+        _, lengths = self._order(start)
+        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(lengths, self.shape)
+
+    def _rows(self, start: int) -> IntArray:
+        return np.asarray(self._lengths[start : start + self._shard_size], dtype=np.int64)
+
+
+def _round_up(number: float, multiple: int) -> int:
+    return math.ceil(number / multiple) * multiple
