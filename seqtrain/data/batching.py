@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqtrain.data.dataset import IterationOptions, Lengths
+from seqtrain.data.random_streams import Purpose, random_stream
 from seqtrain.data.tokens import IntArray
 
 SHARD_SIZE = 8_000_000
@@ -31,14 +31,6 @@ Indices = npt.NDArray[np.uint32]
 T = TypeVar("T")
 
 _MAX_CELLS = 2**20  # of a table of all pairs of lengths; where more would be needed, those that occur are looked for
-
-
-class _Purpose(IntEnum):
-    """What a stream of random numbers is for; part of its seed."""
-
-    shard_order = 1
-    example_order = 2
-    batch_order = 3
 
 
 @dataclass(frozen=True)
@@ -238,7 +230,7 @@ class Shard:
         del rows
         order = np.arange(len(kept), dtype=np.uint32)
         if shuffle:
-            _random(_Purpose.example_order, seed, epoch, self._examples.start).shuffle(order)
+            random_stream(Purpose.example_order, seed, epoch, self._examples.start).shuffle(order)
         order = sort_by_class(numbers, order)
         return kept[order] if self.filtered else order
 
@@ -253,7 +245,7 @@ class Shard:
         """
         numbers = np.arange(self.num_batches)
         if shuffle:
-            numbers = _random(_Purpose.batch_order, seed, epoch, self._examples.start).permutation(numbers)
+            numbers = random_stream(Purpose.batch_order, seed, epoch, self._examples.start).permutation(numbers)
         first_example = np.int64(self._examples.start)
         for number in numbers:
             yield order[self.bounds[number] : self.bounds[number + 1]] + first_example
@@ -287,7 +279,7 @@ class Plan:
             for reason, count in shard.filtered.items():
                 self.filtered[reason] = self.filtered.get(reason, 0) + count
         if options.shuffle:
-            order = _random(_Purpose.shard_order, options.seed, options.epoch).permutation(len(shards))
+            order = random_stream(Purpose.shard_order, options.seed, options.epoch).permutation(len(shards))
             shards = [shards[number] for number in order]
         self._shards = shards
 
@@ -318,8 +310,3 @@ def _ahead(calls: Iterable[Callable[[], T]]) -> Iterator[T]:
                 yield waiting.pop(0).result()
         for last in waiting:
             yield last.result()
-
-
-def _random(purpose: _Purpose, *numbers: int) -> np.random.Generator:
-    """Random numbers that depend on these numbers and on nothing else."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(purpose), *numbers])))
