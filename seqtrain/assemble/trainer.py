@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from seqtrain.assemble.components import (
 )
 from seqtrain.assemble.max_tokens import settle_max_tokens
 from seqtrain.config.check import to_yaml
+from seqtrain.assemble.measuring import find_utilization, with_profile
 from seqtrain.config.root import Reduction, Strategy, TrainConfig
 from seqtrain.config.versions import with_version
 from seqtrain.errors import CheckpointError, ConfigError
@@ -123,11 +125,13 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
     _require_same(config, learner)
     shared_stop = SharedStop(stop, processes)
     lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
+    utilization = find_utilization(config, learner)
+    learner = with_profile(config, learner, folder, utilization)
     trainer = Trainer(
         config,
         Saver(learner, lr_scheduler, _keeper(config, folder), with_version(to_yaml(config)), _writer(config)),
         Surroundings(
-            outputs=_outputs(config, folder, processes),
+            outputs=replace(_outputs(config, folder, processes), utilization=utilization),
             stop=shared_stop,
             validator=_validator(config, learner, stop=stop, shared_stop=shared_stop),
         ),

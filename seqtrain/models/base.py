@@ -7,7 +7,8 @@ sentence (beam), N = B * K rows of a decoder step. Padding stands on the right.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,23 @@ __all__ = [
     "FeatureModel",
     "Model",
     "RecomputeCache",
+    "TokenCounts",
 ]
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """What updates were made of, padding not counted.
+
+    Attributes:
+        num_source_tokens: 0 without sources.
+        num_target_tokens: The end symbols included.
+        num_sentences: Examples.
+    """
+
+    num_source_tokens: int
+    num_target_tokens: int
+    num_sentences: int
 
 
 class DecoderCache(ABC):
@@ -73,6 +90,19 @@ class Model(nn.Module, ABC):
         they are the members of every nn.ModuleList; what is in none, or lies inside another member, is no unit of its
         own. A model whose lists are used in another way names its units here.
         """
+    def training_flops(self, counts: TokenCounts) -> float:
+        """The floating-point operations of matrix products that training on so many tokens takes.
+
+        This is an estimate for any model: 6 for each token of the longer side and each weight of a matrix, forward and
+        backward (Kaplan et al., 2020, https://arxiv.org/abs/2001.08361); tables that are only looked up do not count.
+        A model that is not so simple counts for itself, see `seqtrain.nn.flops`.
+        """
+        output_weight = self.output_weight if isinstance(self, FeatureModel) else None
+        tables = {module.weight for module in self.modules() if isinstance(module, nn.Embedding)} - {output_weight}
+        matrices = [value for value in self.parameters() if value.dim() > 1 and value not in tables]
+        num_tokens = max(counts.num_source_tokens, counts.num_target_tokens)
+        return 6.0 * num_tokens * sum(matrix.numel() for matrix in matrices)
+
         units: list[nn.Module] = []
         inside: set[nn.Module] = set()
         for module in self.modules():  # from the outside in

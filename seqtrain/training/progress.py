@@ -79,7 +79,7 @@ class RichDisplay(Display):
         """Put training measures into the line, and log validation measures above it."""
         if row["split"] == "train":
             self._progress.update(
-                self._task, measures=format_row(row, names=("loss", "tokens_per_second", "learning_rate"))
+                self._task, measures=format_row(row, names=("loss", "tokens_per_second", "mfu", "learning_rate"))
             )
         else:
             logger.info("%s", format_row(row))

@@ -18,6 +18,7 @@ from seqtrain.training.metrics import MetricSums, loss_measures
 from seqtrain.training.progress import Display
 from seqtrain.training.spikes import watch_loss
 from seqtrain.training.state import TrainState
+from seqtrain.training.utilization import Utilization, token_counts
 
 
 class RowWriter(Protocol):
@@ -30,17 +31,19 @@ class RowWriter(Protocol):
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a run's measures go.
+    """Where a run's measures go, and what they are compared with.
 
     Attributes:
         writers: What takes rows of metrics; none in the processes that do not own the run folder.
         display: The screen.
         batch_writer: Takes a row about each update's batches; None where that is not wanted.
+        utilization: Of the model on the machine; None where the machine's peak is not known.
     """
 
     writers: Sequence[RowWriter]
     display: Display
     batch_writer: RowWriter | None = None
+    utilization: Utilization | None = None
 
 
 class Recorder:
@@ -102,6 +105,7 @@ class Recorder:
             "grad_norm": sums["grad_norm"] / num_updates if num_updates else math.nan,
             "learning_rate": lr,
             "tokens_per_second": sums.get("num_tokens", 0.0) / max(sums["seconds"], 1e-9),
+            **self._utilization(sums),
             "num_skipped": num_skipped,
         }
         if is_whole:
@@ -110,6 +114,13 @@ class Recorder:
         state.row_epoch, state.row_batch = state.epoch, state.next_batch
         self.write_row("train", state, measures)
         return sums
+
+    def _utilization(self, sums: Mapping[str, float]) -> dict[str, float]:
+        utilization = self._outputs.utilization
+        if utilization is None:
+            return {}
+        share = utilization.of(token_counts(sums), sums["seconds"], num_devices=self._processes.world_size)
+        return {"mfu": share}
 
     def write_row(self, split: str, state: TrainState, measures: Mapping[str, float]) -> None:
         """Write one row."""

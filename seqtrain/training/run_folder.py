@@ -79,6 +79,11 @@ class RunPaths:
         return self.path / "batches.jsonl"
 
     @property
+    def profile(self) -> Path:
+        """The trace of training.profile."""
+        return self.path / "profile.json.gz"
+
+    @property
     def log(self) -> Path:
         """The file of the log."""
         return self.path / "train.log"

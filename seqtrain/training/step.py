@@ -222,6 +222,7 @@ def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: f
         return torch.zeros(())
     norm = norm_of_parts(gradients) / max(1, sample_size)
     factor = torch.full_like(norm, 1.0 / max(1, sample_size))
+        sums.add_number("num_source_tokens", batch.num_source_tokens)
     if clip_norm > 0:
         clipping = torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
         factor = torch.where(torch.isfinite(norm), factor * clipping, factor)

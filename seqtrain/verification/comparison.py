@@ -17,7 +17,7 @@ from seqtrain.config.differences import flatten
 from seqtrain.training.checkpoint import CONFIG, MANIFEST, STATE
 
 _TENSORS = ".safetensors"
-_CLOCKS = ("seconds", "per_second")
+_CLOCKS = ("seconds", "per_second", "mfu")
 """How the names of values end that two equal runs do not share."""
 
 

@@ -63,7 +63,7 @@ def rows(run: Path, split: str) -> list[dict[str, Any]]:
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     parsed = [json.loads(line) for line in lines]
     return [
-        {key: value for key, value in row.items() if key != "tokens_per_second"}
+        {key: value for key, value in row.items() if key not in {"tokens_per_second", "mfu"}}
         for row in parsed
         if row["split"] == split
     ]

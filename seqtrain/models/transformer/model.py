@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.errors import ConfigError
-from seqtrain.models.base import DecoderCache, EncoderDecoderModel
+from seqtrain.models.base import DecoderCache, EncoderDecoderModel, TokenCounts
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.nn.attention import Memory
 from seqtrain.nn.attention_backends import padding_bias
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
+from seqtrain.nn.flops import BACKWARD_AND_FORWARD, output_flops, stack_flops
 from seqtrain.nn.init import embedding_table, linear_without_bias
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.transformer import DecoderStack, EncoderStack
@@ -76,6 +77,26 @@ class Transformer(EncoderDecoderModel):
     def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
         """See `EncoderDecoderModel`: (B, S), (B,), (B, T) -> logits (B, T, V)."""
         features = self.features(source_tokens, source_lengths, previous_tokens)
+    def training_flops(self, counts: TokenCounts) -> float:
+        """See `Model`; exact but for the lengths, of which the means are taken."""
+        config, num_targets = self.config, counts.num_target_tokens
+        flops = stack_flops(
+            config.encoder_layers,
+            config.encoder_options(),
+            num_tokens=counts.num_source_tokens,
+            num_sentences=counts.num_sentences,
+        )
+        flops += stack_flops(
+            config.decoder_layers,
+            config.decoder_options(),
+            num_tokens=num_targets,
+            num_sentences=counts.num_sentences,
+            num_memory_tokens=counts.num_source_tokens,
+        )
+        maps = (self.decoder_input.projection, self.feature_projection)
+        flops += output_flops(num_targets, self.output_weight, maps)
+        return BACKWARD_AND_FORWARD * flops
+
         return functional.linear(features, self.output_weight)
 
     def forward_features(self, batch: Batch) -> Tensor:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqtrain.models.base import DecoderCache, DecoderModel
+from seqtrain.models.base import DecoderCache, DecoderModel, TokenCounts
 from seqtrain.models.transformer_lm.schema import TransformerLMConfig
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
+from seqtrain.nn.flops import BACKWARD_AND_FORWARD, output_flops, stack_flops
 from seqtrain.nn.init import embedding_table, linear_without_bias
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.transformer import DecoderStack
@@ -66,6 +67,15 @@ class TransformerLM(DecoderModel):
     def output_weight(self) -> Tensor:
         """The output layer (V, D), which has no bias; see `FeatureModel`."""
         return self.target_embedding.weight if self.output_projection is None else self.output_projection.weight
+
+    def training_flops(self, counts: TokenCounts) -> float:
+        """See `Model`; exact but for the lengths, of which the mean is taken."""
+        num_tokens, config = counts.num_target_tokens, self.config
+        flops = stack_flops(
+            config.decoder_layers, config.layer_options(), num_tokens=num_tokens, num_sentences=counts.num_sentences
+        )
+        flops += output_flops(num_tokens, self.output_weight, (self.decoder_input.projection, self.feature_projection))
+        return BACKWARD_AND_FORWARD * flops
 
     def forward(self, tokens: Tensor) -> Tensor:
         """See `DecoderModel`: (B, T) -> logits (B, T, V)."""

@@ -113,7 +113,7 @@ class Run:
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         return [
-            {key: value for key, value in row.items() if key != "tokens_per_second"}
+            {key: value for key, value in row.items() if key not in {"tokens_per_second", "mfu"}}
             for row in rows
             if row["split"] == split
         ]

@@ -68,11 +68,11 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-ROWS = [{"update": update, "loss": 9.0 - update, "tokens_per_second": update} for update in (3, 6, 9)]
+ROWS = [{"update": update, "loss": 9.0 - update, "tokens_per_second": update, "mfu": 0.1} for update in (3, 6, 9)]
 
 
 def test_rows_that_differ_in_speed_alone_are_equal(tmp_path: Path) -> None:
-    slower = [{**row, "tokens_per_second": 1} for row in ROWS]
+    slower = [{**row, "tokens_per_second": 1, "mfu": 0.01} for row in ROWS]
     first, second = write_rows(tmp_path / "first", ROWS), write_rows(tmp_path / "second", slower)
     assert compare_rows(first, second, "metrics.jsonl") == Finding("update 1 to 9", "metrics.jsonl", True, "3 rows")
 
