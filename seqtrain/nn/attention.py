@@ -19,6 +19,7 @@ from seqtrain.nn.init import xavier_blocks_
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.linear import Linear
 from seqtrain.nn.options import LayerOptions
+from seqtrain.nn.varlen_attention import load_varlen
 
 __all__ = ["CrossAttention", "Memory", "SelfAttention", "attention_sizes", "set_attention_backend"]
 
@@ -34,6 +35,8 @@ def attention_sizes(model: nn.Module) -> set[AttentionSize]:
 
 def set_attention_backend(model: nn.Module, backend: AttentionBackend) -> None:
     """Have all attention in a model computed in this way, wherever it can be."""
+    if backend is AttentionBackend.varlen:
+        load_varlen()
     for module in model.modules():
         if isinstance(module, _Attention):
             module.backend = backend

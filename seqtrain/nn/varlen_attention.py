@@ -6,7 +6,6 @@ Shapes: R rows, H heads, d features of a head, D = H * d.
 from __future__ import annotations
 
 import inspect
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,11 +14,25 @@ from torch import Tensor
 from seqtrain.nn.attention_shape import AttentionShape
 from seqtrain.nn.packed_layout import PackedLayout
 
-__all__ = ["varlen_attention", "why_no_varlen"]
+__all__ = ["load_varlen", "varlen_attention", "why_no_varlen"]
 
 _MAX_HEAD_DIM = 256
 _HEAD_DIM_MULTIPLE = 8
 _FIRST_CAPABILITY = (8, 0)  # Ampere
+_CAUSALITY: dict[bool, dict[str, Any]] = {}  # how the kernel is told; filled by `load_varlen`
+
+
+def load_varlen() -> None:
+    """Import the kernel, which takes seconds, and learn its arguments: is_causal until torch 2.10, a window since.
+
+    This comes before torch.compile, which cannot trace it.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    has_window = "window_size" in inspect.signature(varlen_attn).parameters
+    for is_causal in (False, True):
+        window = (-1, 0) if is_causal else (-1, -1)
+        _CAUSALITY[is_causal] = {"window_size": window} if has_window else {"is_causal": is_causal}
 
 
 def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionShape) -> Tensor:
@@ -27,6 +40,8 @@ def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionSh
 
     Each segment of rows attends to the segment of the same number: rows that stand for no token among themselves.
     """
+    if not _CAUSALITY:
+        load_varlen()
     from torch.nn.attention.varlen import varlen_attn
 
     assert isinstance(shape.queries, PackedLayout), "there are bounds"
@@ -39,7 +54,7 @@ def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionSh
         q = query.view(len(query), shape.num_heads, -1)
         k, v = key_value.view(len(key_value), 2, shape.num_heads, -1).unbind(1)
     output = varlen_attn(
-        q, k, v, queries.bounds, keys.bounds, queries.num_columns, keys.num_columns, **_causal(shape.is_causal)
+        q, k, v, queries.bounds, keys.bounds, queries.num_columns, keys.num_columns, **_CAUSALITY[shape.is_causal]
     )
     assert isinstance(output, Tensor), "the log-sum-exp was not asked for"
     return output.flatten(1)  # (R, H, d) -> (R, D)
@@ -65,13 +80,3 @@ def why_no_varlen(device: torch.device, dtype: torch.dtype, head_dim: int, dropo
     if head_dim > _MAX_HEAD_DIM or head_dim % _HEAD_DIM_MULTIPLE:
         return f"a head must have a multiple of {_HEAD_DIM_MULTIPLE} features, at most {_MAX_HEAD_DIM}, not {head_dim}"
     return None
-
-
-@cache
-def _causal(is_causal: bool) -> dict[str, Any]:
-    """How causality is said: as is_causal until torch 2.10, as a window since."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    if "window_size" in inspect.signature(varlen_attn).parameters:
-        return {"window_size": (-1, 0) if is_causal else (-1, -1)}
-    return {"is_causal": is_causal}
