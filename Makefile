@@ -9,10 +9,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format type test faults cover bench docs clean
+.PHONY: help venv demo lint format type test faults cover bench bench-train bench-summary docs clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED)  ## Make .venv (PYTHON= chooses the interpreter, TORCH= the build of torch)
 
@@ -50,9 +50,15 @@ faults: $(INSTALLED)  ## Kill, stop, starve and damage runs: the whole fault sui
 cover: $(INSTALLED)  ## Run all tests and show the lines that none of them reaches
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov=seqtrain --cov-report=term-missing:skip-covered
 
-bench: $(INSTALLED)  ## Measure the speed of training (against a plain PyTorch loop) and of generation
-	$(BIN)/python -m benchmarks.train_speed
+bench: bench-train  ## Measure the speed of training and of generation
 	$(BIN)/python -m benchmarks.generate_speed
+
+bench-train: $(INSTALLED)  ## Measure the speed of training against its peers (BENCH= options of benchmarks.train)
+	$(BIN)/python -m benchmarks.train $(BENCH)
+
+bench-summary: $(INSTALLED)  ## Make the table and the plot of docs/benchmarks.md from benchmarks/results/
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.summary
 
 docs: $(INSTALLED)  ## Build the site into site/
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -18,14 +18,14 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from benchmarks.arms import SeqtrainArm
 from benchmarks.batches import endless_batches, multi30k
 from benchmarks.harness.facts import machine
 from benchmarks.harness.intervals import bootstrap_median
-from seqtrain.config.root import Precision
+from benchmarks.training.peers.seqtrain_model import SeqtrainTrainer
+from benchmarks.training.settings import SHAPES, Settings
 from seqtrain.data.batch import Batch
 from seqtrain.lr_schedulers.fixed import Fixed, FixedConfig
 from seqtrain.training.background import BackgroundWriter, CheckpointWriter
@@ -47,7 +47,7 @@ class Block:
 class Contest:
     """One model, and its two ways to save."""
 
-    def __init__(self, arm: SeqtrainArm, batches: list[Batch], folder: Path) -> None:
+    def __init__(self, arm: SeqtrainTrainer, batches: list[Batch], folder: Path) -> None:
         self._arm = arm
         self._batches = batches
         schedule = Fixed(FixedConfig(), arm.learner.optimizer)
@@ -107,9 +107,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=4096, help="of a batch")
     parser.add_argument("--width", type=int, default=128, help="of the model: 128 is multi30k_tiny")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--folder", type=Path, help="of a disk to write to, instead of that of temporary files")
     arguments = parser.parse_args()
-    arm = SeqtrainArm(Precision.auto, arguments.threads, width=arguments.width)
+    shape = replace(SHAPES["tiny-128"], width=arguments.width, ffn_width=2 * arguments.width)
+    arm = SeqtrainTrainer(Settings("", shape, arguments.precision, "", arguments.threads))
     dataset, description = multi30k()
     batches = list(itertools.islice(endless_batches(dataset, arguments.max_tokens), arguments.updates))
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))

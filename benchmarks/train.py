@@ -1,0 +1,220 @@
+"""How fast seqtrain trains, against its fastest peers: paired runs of processes that make the same updates.
+
+    python -m benchmarks.train                                      # 2 cores, Transformers of width 128 and 256
+    python -m benchmarks.train --shapes lm-128 lm-256               # decoder-only models
+    python -m benchmarks.train --device cuda --precisions bf16 --shapes base big gpt2
+
+All contestants have the same number of parameters (checked), read the same batches of token numbers, and make whole
+updates: forward, loss, backward, clipping, optimizer. First all peers run a few rounds, and the fastest of each
+precision is chosen. Then it and seqtrain take turns, in an order that turns from round to round (ABBA), with a probe of
+the machine's speed around every block; seqtrain runs twice, so that one sees what the same program against itself
+gives. A round gives one ratio of target tokens a second. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.claims import Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.contest import Rounds, run_rounds
+from benchmarks.harness.facts import Facts, machine
+from benchmarks.harness.probe import Probe
+from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
+from benchmarks.training.contestants import OURS, OURS_COMPILED, Contestant, peers_of, running
+from benchmarks.training.settings import SHAPES, Precision, Settings
+from benchmarks.training.work import make_batches
+
+BARS = {
+    ("tiny-128", "bf16"): 3.0,
+    ("tiny-128", "fp32"): 2.2,
+    ("tiny-256", "bf16"): 2.5,
+    ("tiny-256", "fp32"): 1.2,
+    ("base", "bf16"): 2.0,
+    ("big", "bf16"): 2.0,
+}
+GPU_PEAK_FLOPS = 990e12  # H100 and H200, bf16 without sparsity, as NVIDIA states it
+
+Entry = tuple[str, Contestant, Settings]
+
+
+class Contest:
+    """One shape's scouting and final."""
+
+    def __init__(self, shape: str, options: argparse.Namespace) -> None:
+        self.options = options
+        self.batches, self.origin = make_batches(
+            SHAPES[shape], num_batches=options.batches, max_tokens=options.max_tokens, seed=options.seed
+        )
+        self.settings = Settings(
+            "", SHAPES[shape], "fp32", str(self.batches), options.threads, options.device, seed=options.seed
+        )
+        self.arms: dict[str, Facts] = {}
+        self._probe = Probe(options.threads, options.device, options.clock)
+
+    def entries(self, peers: list[Contestant], precision: Precision) -> list[Entry]:
+        """These contestants in one precision."""
+        settings = Settings(**{**vars(self.settings), "precision": precision})
+        return [(f"{peer.name} {precision}", peer, settings) for peer in peers]
+
+    def scout(self, precision: Precision) -> Rounds:
+        """A few rounds of all peers in one precision."""
+        return self._run(self.entries(peers_of(self.settings, self.options.peers), precision), is_final=False)
+
+    def final(self, peers: list[Entry]) -> Rounds:
+        """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
+        ours = OURS_COMPILED if self.options.device == "cuda" else OURS
+        mine = [entry for precision in self.options.precisions for entry in self.entries([ours], precision)]
+        label, contestant, settings = mine[-1]
+        return self._run([*mine, (again(label), contestant, settings), *peers], is_final=True)
+
+    def _run(self, entries: list[Entry], *, is_final: bool) -> Rounds:
+        options = self.options
+        with running(entries) as arms:
+            rounds = run_rounds(
+                arms,
+                num_rounds=options.rounds if is_final else options.scouting_rounds,
+                num_pieces=options.updates,
+                num_warmup=options.warmup if is_final else options.scouting_warmup,
+                probe=self._probe,
+                clock=options.clock,
+            )
+            self.arms.update({arm.name: dict(arm.facts) for arm in arms})
+        return rounds
+
+
+def again(label: str) -> str:
+    """The name of the same contestant's second process."""
+    return f"{label}, again"
+
+
+def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Facts]:
+    """The sections of the report on one shape, and its record."""
+    start, contest = time.time(), Contest(shape, options)
+    scouting = {precision: contest.scout(precision) for precision in options.precisions}
+    fastest = {precision: rounds.fastest(list(rounds.blocks)) for precision, rounds in scouting.items()}
+    peers = peers_of(contest.settings, options.peers)
+    chosen = [
+        entry
+        for precision in options.precisions
+        for entry in contest.entries(peers, precision)
+        if entry[0] in fastest.values()
+    ]
+    rounds = contest.final(chosen)
+    claims = make_claims(shape, rounds, fastest)
+    label = next(name for name in rounds.blocks if again(name) in rounds.blocks)
+    same = same_arm_report(rounds, label, again(label))
+    baseline = rounds.fastest(sorted(fastest.values()))
+    sections = [
+        f"## {shape}",
+        f"{contest.origin}; {contest.settings.shape.num_parameters:,} parameters; "
+        f"{options.max_tokens:,} tokens a batch, blocks of {options.updates} updates; "
+        f"{(time.time() - start) / 60:.0f} minutes.",
+        claims_table(rounds, claims),
+        same,
+        table(rounds, baseline, unit="target tokens"),
+        arms_table(contest.arms, [*scouting.values(), rounds]),
+        *(f"Scouting, {precision}:\n\n{_scouting_table(found)}" for precision, found in scouting.items()),
+    ]
+    record: Facts = {
+        "shape": vars(contest.settings.shape),
+        "batches": contest.origin,
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "arms": contest.arms,
+        "claims": claims_record(rounds, claims),
+        "same_arm": same,
+        "rounds": rounds_record(rounds),
+        "scouting": {precision: rounds_record(found) for precision, found in scouting.items()},
+    }
+    return sections, record
+
+
+def make_claims(shape: str, rounds: Rounds, fastest: dict[str, str]) -> list[Claim]:
+    """Each precision of seqtrain against that precision's fastest peer, and its best against the fastest of all."""
+    ours = {precision: next(name for name in rounds.blocks if name.endswith(precision)) for precision in fastest}
+    claims = [
+        Claim(f"{ours[precision]} / {peer}", ours[precision], peer, BARS.get((shape, precision), 1.0))
+        for precision, peer in fastest.items()
+    ]
+    best, peer = rounds.fastest(list(ours.values())), rounds.fastest(list(fastest.values()))
+    if (best, peer) not in {(claim.ours, claim.baseline) for claim in claims}:
+        bar = BARS.get((shape, best.split()[-1]), 1.0)
+        claims.append(Claim(f"{best} / {peer}, each one's best", best, peer, bar))
+    return claims
+
+
+def arms_table(arms: dict[str, Facts], runs: Sequence[Rounds]) -> str:
+    """Speed in FLOP/s, memory and size of every contestant that ran; the final's speed, where it took part."""
+    lines = [
+        "| contestant | parameters | target tokens/s | GFLOP/s | of 990 TFLOP/s | peak memory, MiB | versions |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, facts in arms.items():
+        rounds = next(rounds for rounds in reversed(runs) if name in rounds.blocks)
+        speed = statistics.median(rounds.speeds(name))
+        flops = speed * _number(facts["flops_per_token"])
+        versions = facts["versions"]
+        assert isinstance(versions, dict)
+        is_on_gpu = any(block.device_seconds for block in rounds.blocks[name])
+        share = f"{flops / GPU_PEAK_FLOPS:.1%}" if is_on_gpu else ""
+        memory = _number(facts["peak_bytes"]) / 2**20
+        named = ", ".join(f"{package} {version}" for package, version in versions.items())
+        lines.append(
+            f"| {name} | {_number(facts['parameters']):,.0f} | {speed:,.0f} | {flops / 1e9:,.0f} | {share} "
+            f"| {memory:,.0f} | {named} |"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> float:
+    return float(value)
+
+
+def _scouting_table(rounds: Rounds) -> str:
+    return table(rounds, rounds.fastest(list(rounds.blocks)), unit="target tokens")
+
+
+def parse_options(words: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["tiny-128", "tiny-256"])
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--peers", nargs="+", default=[], help="names of peers; all if none is named")
+    parser.add_argument("--rounds", type=int, default=20, help="of the final")
+    parser.add_argument("--updates", type=int, default=1, help="of each arm in a round: a block")
+    parser.add_argument("--warmup", type=int, default=12, help="updates that are not counted: kernels are made in them")
+    parser.add_argument("--scouting-rounds", type=int, default=3)
+    parser.add_argument("--scouting-warmup", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=12, help="different batches, which all arms go through in turn")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="of a side of a batch, padding included")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of all threads together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the contests, and write one result for each shape."""
+    options = parse_options(words)
+    for shape in options.shapes:
+        facts = machine()
+        sections, record = run_contest(shape, options)
+        path = options.output / f"train-{options.device}-{shape}-{time.strftime('%Y-%m-%d')}.md"
+        command = f"```\n{facts['command']}\n```"
+        write_results(path, f"Training speed: {shape}", [command, _described(facts), *sections], {**facts, **record})
+        print("\n\n".join(sections), flush=True)
+
+
+def _described(facts: Facts) -> str:
+    told = ("date", "commit", "cpu", "cores", "capability", "amx", "gpu", "load", "torch", "python", "environment")
+    return ", ".join(f"{name} {facts[name]}" for name in told if name in facts)
+
+
+if __name__ == "__main__":
+    main()
