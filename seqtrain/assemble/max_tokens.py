@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqtrain.assemble.components import Runtime, longest_positions
-from seqtrain.config.root import TrainConfig
+from seqtrain.config.root import BatchForm, Switch, TrainConfig
 from seqtrain.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def _find(config: TrainConfig, task: Task, runtime: Runtime) -> int:
 
     learner = _alone(config, task, runtime)
     dataset = task.dataset("train")
-    options = IterationOptions(batching=config.batching, max_positions=longest_positions(task, learner.module.model))
+    options = IterationOptions(
+        batching=config.batching,
+        max_positions=longest_positions(task, learner.module.model),
+        packed=config.batching.form is BatchForm.packed,
+    )
     trial = Trial(learner, dataset, options, update_freq=config.training.update_freq)
     num_sharing = int(os.environ.get("LOCAL_WORLD_SIZE", runtime.processes.world_size))
     return find_max_tokens(
@@ -56,10 +61,11 @@ def _find(config: TrainConfig, task: Task, runtime: Runtime) -> int:
 
 
 def _alone(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
-    """A learner like that of the run, in one process and with a loss scale of its own."""
+    """A learner like that of the run, in one process, uncompiled, and with a loss scale of its own."""
     from seqtrain.assemble.trainer import build_learner
     from seqtrain.training.distributed import SingleProcess
     from seqtrain.training.precision import MixedPrecision
 
     precision = MixedPrecision(runtime.precision.dtype, runtime.device)
+    config = replace(config, training=replace(config.training, compile=Switch.never, cuda_graphs=Switch.never))
     return build_learner(config, task, Runtime(runtime.device, precision, SingleProcess()))

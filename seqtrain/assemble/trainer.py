@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import seqtrain
+from seqtrain.assemble.attention import settle_attention
+from seqtrain.assemble.compiling import settle_compilation
 from seqtrain.assemble.components import (
     Runtime,
     build_criterion,
@@ -22,8 +24,8 @@ from seqtrain.assemble.components import (
     prepare_runtime,
 )
 from seqtrain.assemble.max_tokens import settle_max_tokens
-from seqtrain.config.check import to_yaml
 from seqtrain.assemble.measuring import find_utilization, with_profile
+from seqtrain.config.check import to_yaml
 from seqtrain.config.root import Reduction, Strategy, TrainConfig
 from seqtrain.config.versions import with_version
 from seqtrain.errors import CheckpointError, ConfigError
@@ -56,6 +58,8 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
     seed_everything(config.training.seed, "initial weights")
     model = build_model(config.model, task)
     module = TrainableModule(model, build_criterion(config.criterion, task))
+    settle_attention(config, task, model, runtime)
+    settle_compilation(config, module, runtime)
     reduction = _place(config, task, module, runtime)  # sharding makes other parameters of them: the optimizer is next
     return Learner(
         task=task,
@@ -123,10 +127,10 @@ def build_trainer(config: TrainConfig, run_dir: Path | None, stop: StopRequest) 
     config = settle_max_tokens(config, task, runtime, folder)
     learner = build_learner(config, task, runtime)
     _require_same(config, learner)
-    shared_stop = SharedStop(stop, processes)
-    lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
     utilization = find_utilization(config, learner)
     learner = with_profile(config, learner, folder, utilization)
+    shared_stop = SharedStop(stop, processes)
+    lr_scheduler = build_lr_scheduler(config.lr_scheduler, learner.optimizer)
     trainer = Trainer(
         config,
         Saver(learner, lr_scheduler, _keeper(config, folder), with_version(to_yaml(config)), _writer(config)),

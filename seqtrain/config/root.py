@@ -9,19 +9,25 @@ from typing import Any
 from seqtrain.config.checkpoints import AverageConfig, CheckpointConfig, Choice
 from seqtrain.config.schema import MISSING, Problem, Section
 from seqtrain.config.sections import (
+    AttentionBackend,
+    BatchForm,
     BatchingConfig,
     Device,
     GenerationConfig,
     Precision,
+    Quantization,
     Progress,
     Reduction,
     RuntimeConfig,
     Strategy,
+    Switch,
     TrainBatchingConfig,
 )
 
 __all__ = [
+    "AttentionBackend",
     "AverageConfig",
+    "BatchForm",
     "BatchingConfig",
     "CheckpointConfig",
     "Choice",
@@ -35,11 +41,13 @@ __all__ = [
     "InteractiveConfig",
     "LoggingConfig",
     "Precision",
+    "Quantization",
     "PreprocessConfig",
     "Progress",
     "Reduction",
     "RuntimeConfig",
     "Strategy",
+    "Switch",
     "TrainBatchingConfig",
     "TrainConfig",
     "TrainingConfig",
@@ -65,6 +73,18 @@ class TrainingConfig(RuntimeConfig):
     start; null does not."""
     update_freq: int = 1
     """Micro-batches a rank, of which one update is made (gradient accumulation)."""
+    attention: AttentionBackend = AttentionBackend.auto
+    """What computes attention: matmul, plain products (the CPU); sdpa, torch's fused kernels, with padding masks or, in
+    packed batches, rows of several sentences; varlen, flash attention over the sentences of packed batches (CUDA in
+    bf16 or fp16, without model.attention_dropout). auto takes matmul on the CPU; on CUDA it times what there is at the
+    start, or, if training.deterministic, takes varlen where it can."""
+    compile: Switch = Switch.never
+    """Have torch.compile make kernels for model and criterion, which takes a minute or two at the start. auto does so
+    on CUDA where it can; always also on a CPU, which gets slower by it."""
+    cuda_graphs: Switch = Switch.never
+    """Record forward and backward pass of a batch once, and have the GPU repeat them without the host. Takes batches of
+    one shape (batching.form=packed) and one process. auto does so up to 12288 tokens a batch; above, a GPU has enough
+    to do."""
     clip_norm: float = 0.0
     """Scale the gradient down to this L2 norm; 0 does not clip."""
     max_nonfinite_updates: int | None = 10
@@ -78,6 +98,9 @@ class TrainingConfig(RuntimeConfig):
     """sum adds the gradients of an update's micro-batches as they come. exact adds them in pairs, in an order that does
     not depend on the number of processes, which gives the same bits with 1, 2 or more of them on the CPU; it sends
     the gradient of each micro-batch."""
+    profile: bool = False
+    """Log where an update's time goes, measured over updates 21 to 70 of this start, and write a trace of three more,
+    profile.json.gz, into the run folder."""
 
     def problems(self) -> Iterator[Problem]:
         """Limits are positive or null."""
@@ -96,9 +119,6 @@ class TrainingConfig(RuntimeConfig):
             yield Problem("seed", f"must be in [0, 2**32), but is {self.seed}")
 
 
-    profile: bool = False
-    """Log where an update's time goes, measured over updates 21 to 70 of this start, and write a trace of three more,
-    profile.json.gz, into the run folder."""
 @dataclass(kw_only=True)
 class DistributedConfig(Section):
     """Several processes that train one model, as torchrun starts them."""

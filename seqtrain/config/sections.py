@@ -64,6 +64,13 @@ class Switch(Enum):
     always = "always"
 
 
+class Quantization(Enum):
+    """How a decoder holds its large weights."""
+
+    none = "none"
+    int8 = "int8"
+
+
 class Progress(Enum):
     """How a running command shows what it does."""
 
@@ -177,6 +184,9 @@ class GenerationConfig(Section):
     top_p: float | None = None
     """Sample among the fewest most probable tokens whose probabilities sum to top_p (Holtzman et al., 2020); null sets
     no limit."""
+    quantization: Quantization = Quantization.none
+    """int8 holds the decoder's large weights as 8-bit integers, which a CPU multiplies faster; it changes results
+    slightly."""
     prefix_size: int = 0
     """Force the first tokens of each hypothesis to be those of the reference."""
     seed: int = 1

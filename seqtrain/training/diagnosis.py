@@ -76,7 +76,7 @@ def diagnose(learner: Learner, batch: Batch, *, seed: tuple[int, int, int]) -> F
     finding = Finding(weight=first_bad_weight(learner.module))
     learner.optimizer.zero_grad(set_to_none=True)
     seed_everything(seed[0], "train", *seed[1:])
-    with _watching(learner.module, finding):
+    with learner.module.uncompiled(), _watching(learner.module, finding):
         output = learner.task.train_step(
             batch.to(learner.device), learner.module.model, learner.local_loss, learner.optimizer
         )

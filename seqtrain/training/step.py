@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +13,7 @@ from seqtrain.criterions.base import Criterion, LossOutput
 from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
 from seqtrain.tasks.base import Task
+from seqtrain.training.compilation import CompiledLoss, CompileOptions
 from seqtrain.training.distributed import Processes
 from seqtrain.training.ema import ExponentialAverage
 from seqtrain.training.metrics import MetricSums
@@ -36,9 +37,28 @@ class TrainableModule(nn.Module):
         super().__init__()
         self.model = model
         self.criterion = criterion  # registered as a submodule where it is one, so that its parameters train too
+        self._compiled: CompiledLoss | None = None
+
+    def compile_training(self, options: CompileOptions) -> None:
+        """Let torch.compile make kernels for training; validation stays as it is, whose shapes hardly repeat."""
+        self._compiled = CompiledLoss(self._loss, options)
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """In here, training runs layer by layer, so that each can be looked at."""
+        compiled, self._compiled = self._compiled, None
+        try:
+            yield
+        finally:
+            self._compiled = compiled
 
     def forward(self, batch: Batch) -> LossOutput:
         """The loss of a batch."""
+        if self._compiled is not None and self.training and torch.is_grad_enabled():
+            return self._compiled(batch)
+        return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> LossOutput:
         return self.criterion(self.model, batch)
 
 
@@ -202,6 +222,7 @@ def _accumulate_gradients(
         num_tokens += batch.num_tokens
         num_sentences += len(batch)
         sums.add_output(output, num_tokens=batch.num_tokens, num_sentences=len(batch))
+        sums.add_number("num_source_tokens", batch.num_source_tokens)
     return sample_size, num_tokens, num_sentences
 
 
@@ -222,7 +243,6 @@ def average_and_clip_gradients(module: nn.Module, sample_size: int, clip_norm: f
         return torch.zeros(())
     norm = norm_of_parts(gradients) / max(1, sample_size)
     factor = torch.full_like(norm, 1.0 / max(1, sample_size))
-        sums.add_number("num_source_tokens", batch.num_source_tokens)
     if clip_norm > 0:
         clipping = torch.clamp(clip_norm / (norm + _NORM_EPSILON), max=1.0)
         factor = torch.where(torch.isfinite(norm), factor * clipping, factor)
