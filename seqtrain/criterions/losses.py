@@ -48,5 +48,5 @@ def _packed_loss(model: FeatureModel, batch: Batch, label_smoothing: float) -> t
     is_padding = targets == Vocabulary.pad
     features = model.forward_features(batch).flatten(0, 1).masked_fill(is_padding[:, None], 0.0)  # (R, D)
     loss_sum, nll_sum = linear_cross_entropy(features, model.output_weight, targets, label_smoothing=label_smoothing)
-    excess = is_padding.sum() * math.log(len(model.output_weight))
+    excess = is_padding.sum(dtype=loss_sum.dtype) * math.log(len(model.output_weight))
     return loss_sum - excess, nll_sum - excess

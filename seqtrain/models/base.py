@@ -68,7 +68,14 @@ class DecoderCache(ABC):
 
 
 class Model(nn.Module, ABC):
-    """The base of all models: built with its config and the task, which has the vocabularies."""
+    """The base of all models: built with its config and the task, which has the vocabularies.
+
+    Attributes:
+        takes_packed_batches: Whether `forward_batch`, and `forward_features` where there is one, understand packed
+            batches (`Batch.is_packed`), whose sentences must not see each other. Others get padded ones alone.
+    """
+
+    takes_packed_batches: ClassVar[bool] = False
 
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__()

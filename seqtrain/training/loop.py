@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seqtrain.config.registry import suggest
-from seqtrain.config.root import TrainConfig
+from seqtrain.config.root import BatchForm, TrainConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
@@ -214,6 +214,7 @@ class Trainer:
             rank=processes.rank,
             world_size=processes.world_size,
             first_batch=state.next_batch,
+            packed=self.config.batching.form is BatchForm.packed,
             pin_memory=self.learner.device.type == "cuda",
         )
         iterator = task.get_batch_iterator(task.dataset("train"), options)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from seqtrain.data.batch import Batch
 from seqtrain.data.batching import Plan
-from seqtrain.data.dataset import Dataset, IterationOptions
+from seqtrain.data.dataset import Dataset, IterationOptions, PackableDataset
+from seqtrain.data.packing import PackedPlan
 from seqtrain.data.tokens import IntArray
 from seqtrain.errors import TrainingError
 from seqtrain.training.distributed import Processes
@@ -140,11 +142,22 @@ class Trial:
         """Make the updates."""
         batching = replace(self._options.batching, max_tokens=max_tokens)
         self._learner.module.train()
-        for indices in worst_batches(self._dataset.lengths, replace(self._options, batching=batching)):
-            batch = self._dataset.collate(indices)
+        for batch in self._batches(replace(self._options, batching=batching)):
             options = UpdateOptions(clip_norm=1.0, seed=1)
             run_update(self._learner, [batch] * self._num_batches, MetricSums(), options=options, first_batch=(1, 0))
         self._learner.optimizer.zero_grad(set_to_none=True)
+
+    def _batches(self, options: IterationOptions) -> Iterator[Batch]:
+        """The worst batches; of packed ones the first, for all take the same memory."""
+        dataset = self._dataset
+        if not options.packed:
+            for indices in worst_batches(dataset.lengths, options):
+                yield dataset.collate(indices)
+            return
+        assert isinstance(dataset, PackableDataset), "batching.form=packed is refused without one"
+        plan = PackedPlan(dataset.length_table, options)
+        if plan.shape is not None:
+            yield dataset.collate_packed(next(plan.batches()), plan.shape)
 
 
 def worst_batches(lengths: IntArray, options: IterationOptions) -> list[IntArray]:
@@ -192,6 +205,8 @@ def find_max_tokens(
     sizes = dataset.lengths.max(axis=1)
     longest = min(int(sizes.max()), max(options.max_positions))
     most = longest * min(len(sizes), options.batching.max_sentences or len(sizes))
+    if options.packed:
+        most = min(most, int(dataset.lengths.sum(axis=0).max()))
     found = agreed_search(meter, trial, processes).run(first, least=int(sizes.min()), most=most)
     if found is None:
         raise TrainingError(

@@ -42,6 +42,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def describe_batch(batch: Batch) -> str:
     """The shape of a batch: what its memory depends on."""
+    if batch.is_packed and batch.source_tokens is not None:
+        return f"{len(batch)} sentences in {batch.source_tokens.numel()} source and {batch.targets.numel()} target rows"
     num_sentences, target_length = batch.targets.shape
     source_length = 0 if batch.source_tokens is None else batch.source_tokens.shape[1]
     source = "" if batch.source_tokens is None else f"{source_length} source and "

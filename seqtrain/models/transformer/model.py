@@ -21,6 +21,7 @@ from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
 from seqtrain.nn.flops import BACKWARD_AND_FORWARD, output_flops, stack_flops
 from seqtrain.nn.init import embedding_table, linear_without_bias
 from seqtrain.nn.layout import Layout
+from seqtrain.nn.packed_layout import PackedLayout
 from seqtrain.nn.transformer import DecoderStack, EncoderStack
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Transformer(EncoderDecoderModel):
     A table that several layers share is one parameter with one name: `target_embedding` serves the output layer, and
     the sources too, where those are tied to it.
     """
+
+    takes_packed_batches = True
 
     def __init__(self, config: TransformerConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -74,9 +77,6 @@ class Transformer(EncoderDecoderModel):
         """The output layer (V, D), which has no bias; see `FeatureModel`."""
         return self.target_embedding.weight if self.output_projection is None else self.output_projection.weight
 
-    def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
-        """See `EncoderDecoderModel`: (B, S), (B,), (B, T) -> logits (B, T, V)."""
-        features = self.features(source_tokens, source_lengths, previous_tokens)
     def training_flops(self, counts: TokenCounts) -> float:
         """See `Model`; exact but for the lengths, of which the means are taken."""
         config, num_targets = self.config, counts.num_target_tokens
@@ -99,26 +99,42 @@ class Transformer(EncoderDecoderModel):
 
         return functional.linear(features, self.output_weight)
 
-    def forward_features(self, batch: Batch) -> Tensor:
-        """The features (B, T, D) that the output layer reads; see `FeatureModel`."""
-        assert batch.source_tokens is not None, "an encoder needs sources"
-        assert batch.source_lengths is not None, "an encoder needs sources"
-        return self.features(batch.source_tokens, batch.source_lengths, batch.previous_tokens)
-
-    def features(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
-        """(B, S), (B,), (B, T) -> (B, T, D)."""
+    def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
+        """See `EncoderDecoderModel`: (B, S), (B,), (B, T) -> logits (B, T, V)."""
         memory = self.encode(source_tokens, source_lengths)
-        layout = Layout.of(previous_tokens, self.padding_index)
-        x = self.decoder_input(previous_tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
-        return layout.to_matrix(self._project(self.decoder(x, layout, memory)))
+        features = self._write(previous_tokens, Layout.of(previous_tokens, self.padding_index), memory)
+        return functional.linear(features, self.output_weight)
+
+    def forward_batch(self, batch: Batch) -> Tensor:
+        """See `Model`; the logits of a packed batch are (1, R, V)."""
+        return functional.linear(self.forward_features(batch), self.output_weight)
+
+    def forward_features(self, batch: Batch) -> Tensor:
+        """The features (B, T, D) that the output layer reads, (1, R, D) of a packed batch; see `FeatureModel`."""
+        assert batch.source_tokens is not None, "an encoder needs sources"
+        if batch.packed_sources is not None and batch.packed_targets is not None:
+            memory = self._read(batch.source_tokens, PackedLayout.of_tokens(batch.packed_sources), None)
+            return self._write(batch.previous_tokens, PackedLayout.of_tokens(batch.packed_targets), memory)
+        assert batch.source_lengths is not None, "an encoder needs sources"
+        bias = None
+        if batch.has_source_padding:
+            bias = padding_bias(batch.source_lengths, batch.source_tokens.shape[1])
+        memory = self._read(batch.source_tokens, Layout.of(batch.source_tokens, self.padding_index), bias)
+        return self._write(batch.previous_tokens, Layout.of(batch.previous_tokens, self.padding_index), memory)
 
     def encode(self, source_tokens: Tensor, source_lengths: Tensor) -> Memory:
         """Read the sources (B, S) of lengths (B,)."""
-        table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        layout = Layout.of(source_tokens, self.padding_index)
-        x = self.encoder_input(source_tokens, table.weight, layout)  # (B, S) -> (R, M)
         bias = padding_bias(source_lengths, source_tokens.shape[1])
+        return self._read(source_tokens, Layout.of(source_tokens, self.padding_index), bias)
+
+    def _read(self, source_tokens: Tensor, layout: Layout, bias: Tensor | None) -> Memory:
+        table = self.target_embedding if self.source_embedding is None else self.source_embedding
+        x = self.encoder_input(source_tokens, table.weight, layout)  # (B, S) -> (R, M)
         return Memory(self.encoder(x, layout, bias), layout, bias)
+
+    def _write(self, previous_tokens: Tensor, layout: Layout, memory: Memory) -> Tensor:
+        x = self.decoder_input(previous_tokens, self.target_embedding.weight, layout)  # (B, T) -> (R, D)
+        return layout.to_batch(self._project(self.decoder(x, layout, memory)))  # (R, D) -> (B, T, D)
 
     def init_cache(self, encoded: Any, beam_size: int) -> DecoderCache:
         """See `EncoderDecoderModel`; the K hypotheses of a sentence share what is kept of its source."""
