@@ -50,11 +50,20 @@ def linear_cross_entropy(
         gradient.
     """
     device_type = features.device.type
-    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else features.dtype
+    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+        return _compute(features, weight, targets, label_smoothing, features.dtype)
+    dtype = torch.get_autocast_dtype(device_type)
     with torch.autocast(device_type, enabled=False):
-        if torch.compiler.is_compiling():
-            loss_sum, nll_sum, _, _ = _operator(features, weight, targets, label_smoothing, dtype)
-            return loss_sum, nll_sum
+        return _compute(features, weight, targets, label_smoothing, dtype)
+
+
+def _compute(
+    features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """See `linear_cross_entropy`; dtype is the number format of the products."""
+    if torch.compiler.is_compiling():
+        loss_sum, nll_sum, _, _ = _operator(features, weight, targets, label_smoothing, dtype)
+    else:
         loss_sum, nll_sum = _LinearCrossEntropy.apply(features, weight, targets, label_smoothing, dtype)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
     return loss_sum, nll_sum
 
@@ -77,7 +86,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """See `linear_cross_entropy`; dtype is the number format of the products."""
+        """See `_compute`."""
         wants_features, wants_weight, *_ = ctx.needs_input_grad
         result = _loss_and_gradients(
             features, weight, targets, label_smoothing, _Wish(dtype, features=wants_features, weight=wants_weight)

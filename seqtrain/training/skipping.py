@@ -69,7 +69,7 @@ def make_step(precision: MixedPrecision, optimizer: Optimizer, norm: Tensor) -> 
         if not made and _skips_on_device(optimizer):
             forget_update(optimizer)
         return StepOutcome(counts=made, skipped=not made, is_bad=not made and is_exhausted)
-    if norm.is_cuda and optimizer.state and _skips_on_device(optimizer):
+    if norm.device.type != "cpu" and optimizer.state and _skips_on_device(optimizer):
         skipped = step_on_device(optimizer, norm)
         return StepOutcome(counts=True, skipped=skipped, is_bad=skipped)
     is_bad = not math.isfinite(norm.item())
