@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from seqtrain.config.root import TrainBatchingConfig, TrainConfig, TrainingConfig
 from seqtrain.data.batch import Batch
+from seqtrain.data.packing import PackedShape, SideShape
+from seqtrain.data.pairs import PairDataset
 from seqtrain.errors import TrainingError
 from seqtrain.testing.fakes import collate
 from seqtrain.training.memory import HostMemory, describe_batch, explaining_out_of_memory, is_out_of_memory
@@ -50,6 +53,14 @@ def test_the_message_names_the_largest_batch_and_the_remedy_keeps_the_size_of_an
         "batching.max_tokens=2048 training.update_freq=6 keeps the size of an update; batching.find_max_tokens=true"
     )
     assert error.exit_status == 1
+
+
+def test_a_packed_batch_is_described_by_its_rows() -> None:
+    side = SideShape(num_rows=64, num_columns=3, row_length=128)
+    shape = PackedShape(side, side, num_sequences=4, num_attention_rows=1)
+    dataset = PairDataset.from_lists([[5, 2], [6, 7, 2]], [[5, 2], [6, 2]])
+    packed = dataset.collate_packed(np.arange(2), shape)
+    assert describe_batch(packed) == "2 sentences in 64 source and 64 target rows"
 
 
 def test_a_limit_of_sentences_alone_is_the_one_to_lower() -> None:
