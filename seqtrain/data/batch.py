@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,6 +96,14 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies on its own."""
         return self._map(lambda tensor: tensor.pin_memory())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All its tensors."""
+        for record in (self, self.packed_targets, self.packed_sources):
+            for field in () if record is None else fields(record):
+                value = getattr(record, field.name)
+                if value is not None and not isinstance(value, int | PackedTokens):
+                    yield value
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return _map_tensors(self, function)

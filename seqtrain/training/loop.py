@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seqtrain.config.registry import suggest
 from seqtrain.config.root import BatchForm, TrainConfig
-from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
 from seqtrain.errors import ConfigError
 from seqtrain.training.checkpoint import Checkpoint
+from seqtrain.training.delivery import Delivery, deliver
 from seqtrain.training.guard import GuardOptions, UpdateGuard, WatchedUpdate
 from seqtrain.training.memory import explaining_out_of_memory
 from seqtrain.training.recorder import Outputs, Recorder
@@ -98,8 +98,9 @@ class Trainer:
         state = self.state
         iterator = self._batch_iterator()
         try:
-            for batches in self.learner.stopwatch.updates(iter(iterator)):
-                result = self._update(batches)
+            updates = self.learner.stopwatch.updates(iter(iterator))
+            for delivery in deliver(updates, self.learner.device):
+                result = self._update(delivery)
                 state.num_tokens += result.num_tokens
                 state.num_sentences += result.num_sentences
                 state.next_batch += state.micro_batches_per_update
@@ -115,9 +116,10 @@ class Trainer:
             iterator.close()
         return None
 
-    def _update(self, batches: Sequence[Batch]) -> UpdateResult:
+    def _update(self, delivery: Delivery) -> UpdateResult:
         """Make one update of this process's micro-batches, and watch what became of it."""
         training, learner, state = self.config.training, self.learner, self.state
+        batches = delivery.batches
         self.recorder.write_batches(state, batches)
         with explaining_out_of_memory(
             batches,
@@ -128,7 +130,7 @@ class Trainer:
         ):
             result = run_update(
                 learner,
-                batches,
+                delivery.on_device,
                 self.recorder.sums,
                 options=UpdateOptions(clip_norm=training.clip_norm, seed=training.seed),
                 first_batch=(state.epoch, state.next_batch),

@@ -34,7 +34,7 @@ class Sent(TorchDispatchMode):
     """Counts operators, and those that take a tensor from one device to another."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch has no annotations there
         self.operators: Counter[str] = Counter()
         self.moves: list[str] = []
 
