@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format type test faults cover bench bench-train bench-summary docs clean
+.PHONY: help venv demo lint format type test faults cover bench bench-train bench-start bench-growth bench-summary docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench: bench-train  ## Measure the speed of training and of generation
 
 bench-train: $(INSTALLED)  ## Measure the speed of training against its peers (BENCH= options of benchmarks.train)
 	$(BIN)/python -m benchmarks.train $(BENCH)
+
+bench-start: $(INSTALLED)  ## Measure how fast commands come up, against a Hydra application that does nothing
+	$(BIN)/python -m benchmarks.start_speed $(BENCH)
+
+bench-growth: $(INSTALLED)  ## Measure start, updates and memory for thousands to millions of examples and types
+	$(BIN)/python -m benchmarks.growth $(BENCH)
 
 bench-summary: $(INSTALLED)  ## Make the table and the plot of docs/benchmarks.md from benchmarks/results/
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -80,12 +80,11 @@ def _parse(file: Path) -> FileContents:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return FileContents(error=f"{file}:{line or 1}: {type(error).__name__}: {getattr(error, 'msg', error)}")
-    schema_docs = {
-        node.name: summary(ast.get_docstring(node)) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-    }
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.ImportFrom | ast.Call)]
+    schema_docs = {node.name: summary(ast.get_docstring(node)) for node in nodes if isinstance(node, ast.ClassDef)}
     declarations: list[Declaration] = []
     is_dynamic = False
-    for call, kind in _registrations(tree):
+    for call, kind in _registrations(nodes):
         name = _argument(call, 0, "name")
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
             schema = _argument(call, 1, "schema")
@@ -96,20 +95,23 @@ def _parse(file: Path) -> FileContents:
     return FileContents(tuple(declarations), is_dynamic)
 
 
-def _registrations(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
+def _registrations(nodes: list[ast.ClassDef | ast.ImportFrom | ast.Call]) -> Iterator[tuple[ast.Call, str]]:
     """The calls of register functions, under whatever name they were imported, with their kinds."""
     functions = dict(_FUNCTIONS)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             functions |= {
                 alias.asname: _FUNCTIONS[alias.name]
                 for alias in node.names
                 if alias.asname and alias.name in _FUNCTIONS
             }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            kind = functions.get(name) or _FUNCTIONS.get(name.rpartition(".")[2])
+            function, kind = node.func, None
+            if isinstance(function, ast.Name):
+                kind = functions.get(function.id)
+            elif isinstance(function, ast.Attribute):
+                kind = _FUNCTIONS.get(function.attr)
             if kind is not None:
                 yield node, kind
 

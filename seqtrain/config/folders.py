@@ -11,15 +11,19 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqtrain.config import modules
 from seqtrain.config.declarations import Declaration, FileContents, read_declarations
+from seqtrain.config.entry_points import installed_entry_points
 from seqtrain.config.paths import checkout, conf_folder
 from seqtrain.config.registry import KINDS, load_builtins, registry
 from seqtrain.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _failed: dict[tuple[Path, int], PluginError] = {}  # Hydra composes twice, and swallows what the first time raises
 
@@ -226,8 +230,8 @@ def default_folders() -> PluginFolders:
 
 def _installed_folders() -> tuple[PluginFolder, ...]:
     import_path = tuple(sys.path)
-    if import_path not in _installed:  # to scan all installed packages takes tens of milliseconds
-        _installed[import_path] = tuple(_folder_of(point) for point in entry_points(group="seqtrain.plugins"))
+    if import_path not in _installed:
+        _installed[import_path] = tuple(_folder_of(point) for point in installed_entry_points(import_path))
     return _installed[import_path]
 
 

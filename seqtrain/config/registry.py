@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from hydra.core.config_store import ConfigNode, ConfigStore
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seqtrain.config.schema import PluginConfig
@@ -59,6 +59,11 @@ class Entry:
     origin: str
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether it comes with seqtrain."""
+        return self.schema.__module__.startswith("seqtrain.")
+
+    @property
     def summary(self) -> str:
         """The first line of the schema's docstring."""
         lines = (self.schema.__doc__ or "").strip().splitlines()
@@ -71,6 +76,35 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         return loaded
+
+
+class _SchemaNode(ConfigNode):
+    """A schema in Hydra's ConfigStore, made into a config when it is asked for: a command needs five of them."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.name = f"{entry.name}.yaml"
+        self.group = entry.kind
+        self.package = None
+        self.provider = "seqtrain"
+        self._entry = entry
+
+    @cached_property
+    def node(self) -> DictConfig:  # type: ignore[override] # an attribute there
+        """The schema with its defaults.
+
+        Raises:
+            PluginError: It has a field of a type that a config cannot hold.
+        """
+        entry = self._entry
+        try:
+            config: DictConfig = OmegaConf.structured(entry.schema)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise PluginError(
+                f"{entry.kind}={entry.name} ({entry.origin}): its schema cannot hold settings: {reason}",
+                remedy="use bool, int, float, str, enums, lists, dicts and dataclasses of these, and `| None`",
+            ) from error
+        return config
 
 
 class Registry:
@@ -98,14 +132,10 @@ class Registry:
             )
         self._check_schema(entry)
         _set_name(entry.schema, entry.name)
-        try:
-            ConfigStore.instance().store(group=entry.kind, name=entry.name, node=entry.schema, provider="seqtrain")
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise PluginError(
-                f"{entry.kind}={entry.name} ({entry.origin}): its schema cannot hold settings: {reason}",
-                remedy="use bool, int, float, str, enums, lists, dicts and dataclasses of these, and `| None`",
-            ) from error
+        node = _SchemaNode(entry)
+        if not entry.is_built_in:
+            node.node  # noqa: B018 - whoever wrote it hears at once what is wrong with it
+        ConfigStore.instance().repo.setdefault(entry.kind, {})[node.name] = node
         self._entries[entry.kind, entry.name] = entry
 
     def remove(self, origin_prefix: str) -> None:
@@ -203,6 +233,8 @@ def suggest(word: str, options: Iterable[str], *, prefix: str = "") -> str | Non
         options: What there is; names that begin with "_" are nobody's to write.
         prefix: Stands before each option in the answer: "optimizer.".
     """
+    import difflib
+
     names = [option for option in options if not option.startswith("_")]
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(prefix + name for name in near)}?" if near else None
