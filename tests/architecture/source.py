@@ -87,9 +87,16 @@ def is_module(name: str) -> bool:
 
 
 def source_files(*folders: str) -> list[SourceFile]:
-    """The Python files below these folders of the checkout (all that hold code, if none is named), sorted."""
+    """The Python files below these folders of the checkout (all that hold code, if none is named), sorted.
+
+    Hidden folders, such as the environments that benchmarks make, hold nobody's code of ours.
+    """
     paths = (path for folder in folders or CODE_FOLDERS for path in (CHECKOUT / folder).rglob("*.py"))
-    return [SourceFile(path) for path in sorted(paths)]
+    return [
+        SourceFile(path)
+        for path in sorted(paths)
+        if not any(part.startswith(".") for part in path.relative_to(CHECKOUT).parts)
+    ]
 
 
 def yaml_files(folder: str) -> list[Path]:
