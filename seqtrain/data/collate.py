@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from seqtrain.data.batch import Batch
-from seqtrain.data.tokens import IntArray
+from seqtrain.data.tokens import IntArray, row_positions
 from seqtrain.data.vocabulary import Vocabulary
 
 
@@ -25,15 +25,6 @@ def gather(tokens: np.ndarray, starts: IntArray, lengths: IntArray) -> IntArray:
         (N,) int64.
     """
     return tokens[row_positions(starts, lengths)].astype(np.int64)
-
-
-def row_positions(starts: IntArray, lengths: IntArray) -> IntArray:
-    """The numbers starts[0], starts[0] + 1, ... (lengths[0] of them), starts[1], ...: (N,) int64."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    positions = np.arange(total, dtype=np.int64)
-    positions += np.repeat(starts - (ends - lengths), lengths)
-    return positions
 
 
 def pad(flat: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:

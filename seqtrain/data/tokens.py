@@ -27,6 +27,15 @@ def blocks(offsets: IntArray, num_tokens: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+def row_positions(starts: IntArray, lengths: IntArray) -> IntArray:
+    """The numbers starts[0], starts[0] + 1, ... (lengths[0] of them), starts[1], ...: (N,) int64."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    positions = np.arange(total, dtype=np.int64)
+    positions += np.repeat(starts - (ends - lengths), lengths)
+    return positions
+
+
 class TokenTable:
     """N sequences, one after the other in a flat array.
 

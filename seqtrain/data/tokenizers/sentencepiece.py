@@ -7,11 +7,14 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+from seqtrain.data.chunk import Chunk
 from seqtrain.data.tokenizers.base import Tokenizer, TokenizerKind, TokenizerOptions
 from seqtrain.data.workers import call_in_process
 from seqtrain.errors import DataError
@@ -38,6 +41,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._model = model
         self._processor = SentencePieceProcessor()
         self._processor.LoadFromSerializedProto(model)
+        self._pieces = [self._processor.IdToPiece(number) for number in range(self._processor.GetPieceSize())]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the model to another process."""
@@ -76,6 +80,16 @@ class SentencePieceTokenizer(Tokenizer):
         """See `Tokenizer`."""
         pieces: list[str] = self._processor.EncodeAsPieces(line)
         return pieces
+
+    def tokenize_lines(self, lines: Sequence[str]) -> Chunk:
+        """See `Tokenizer`."""
+        processor = self._processor
+        numbers: list[list[int]] = list(map(processor.EncodeAsIds, lines))
+        tokens = np.fromiter(chain.from_iterable(numbers), np.int64)
+        if np.any(tokens == processor.unk_id()):  # a number does not say which character is unknown
+            return super().tokenize_lines(lines)
+        lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
+        return Chunk.of(self._pieces, tokens, lengths)
 
     def detokenize(self, symbols: Sequence[str]) -> str:
         """See `Tokenizer`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from seqtrain.data.chunk import Chunk, chunk_of
 from seqtrain.data.tokenizers.base import Tokenizer, TokenizerKind, TokenizerOptions
 
 SENTENCEPIECE = "sentencepiece"
@@ -43,6 +44,10 @@ class WhitespaceTokenizer(Tokenizer):
     def tokenize(self, line: str) -> list[str]:
         """See `Tokenizer`."""
         return line.split()
+
+    def tokenize_lines(self, lines: Sequence[str]) -> Chunk:
+        """See `Tokenizer`."""
+        return chunk_of([line.split() for line in lines])
 
     def detokenize(self, symbols: Sequence[str]) -> str:
         """See `Tokenizer`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from seqtrain.data import chunk
-from seqtrain.data.chunk import split_lines, tokenize_chunk
+from seqtrain.data.chunk import Chunk, split_lines, tokenize_chunk
 from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
 
 
@@ -20,3 +22,10 @@ def test_lines_are_split_behind_enough_characters() -> None:
     assert list(split_lines([])) == []
     long = "x" * chunk._CHUNK_CHARACTERS
     assert list(split_lines(["a", long, "b", long, long])) == [["a", long], ["b", long], [long]]
+
+
+def test_a_chunk_holds_the_symbols_that_occur() -> None:
+    chunk = Chunk.of(["a", "b", "c", "d"], np.array([3, 1, 3]), np.array([2, 0, 1]))
+    assert chunk.symbols == ["b", "d"]
+    assert chunk.tokens.tolist() == [1, 0, 1]
+    assert Chunk.of(["a"], np.array([], np.int64), np.array([0])).symbols == []

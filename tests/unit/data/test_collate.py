@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtrain.data.collate import gather, make_batch, pad, row_positions, shift
+from seqtrain.data.collate import gather, make_batch, pad, shift
+from seqtrain.data.tokens import row_positions
 from seqtrain.data.vocabulary import Vocabulary
 
 PAD, EOS = Vocabulary.pad, Vocabulary.eos

@@ -85,3 +85,12 @@ def test_a_damaged_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").unlink()
     with pytest.raises(DataError, match=r"tokenizer\.model: cannot be read"):
         load_tokenizer(tmp_path, "tokenizer")
+
+
+@pytest.mark.parametrize("lines", [LINES[:50], ["", "no numbers: \N{GREEK SMALL LETTER ALPHA} x", *LINES[:3]], [""]])
+def test_many_lines_are_cut_as_one_after_the_other(lines: list[str]) -> None:
+    tokenizer = make_tokenizer(options(60), LINES)
+    chunk = tokenizer.tokenize_lines(lines)
+    symbols = [chunk.symbols[token] for token in chunk.tokens]
+    assert symbols == [symbol for line in lines for symbol in tokenizer.tokenize(line)]
+    assert chunk.lengths.tolist() == [len(tokenizer.tokenize(line)) for line in lines]
