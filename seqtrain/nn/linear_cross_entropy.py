@@ -26,7 +26,8 @@ from seqtrain.nn.products import make_products
 
 __all__ = ["cross_entropy", "linear_cross_entropy"]
 
-_CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of float32 logits: large enough for fast products, small enough to reuse
+_CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**27}  # of logits: large enough for fast products, small enough to reuse
+_PART_BYTES = 2**22  # of float32 logits that several passes in a row find in the cache of a CPU
 _ROW_MULTIPLE = 64  # few different sizes, for which kernels are made only once
 _HALF_SCALE = 4096.0  # lifts the probabilities of a large vocabulary into the range of float16
 
@@ -158,18 +159,20 @@ def _loss_and_gradients(
     norms, target_logits, features_grads = [], [], []
     for chunk in _chunks(features, targets, len(weight), dtype):
         logits = products.forward(chunk.features)  # (C, D) -> (C, V)
-        scores = logits.to(_at_least_float32(dtype))
-        target_logits.append(scores.gather(1, chunk.targets[:, None])[: chunk.num_real, 0])
-        norms.append(_softmax_in_place(scores)[: chunk.num_real])
-        if wish.features or wish.weight:
-            _subtract_target(scores, chunk, target_share)
-            logits.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+        for part, targets_of_part in _parts(logits, chunk.targets):
+            scores = part.to(_at_least_float32(dtype))
+            target_logits.append(scores.gather(1, targets_of_part[:, None])[:, 0])
+            norms.append(_softmax_in_place(scores))
+            if wish.features or wish.weight:
+                _subtract_target(scores, targets_of_part, target_share)
+                part.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+        logits[chunk.num_real :] = 0.0  # the rows that stand for no token
         if wish.features:
             features_grads.append(products.input_grad(logits)[: chunk.num_real])  # (C, V) -> (C, D)
         if wish.weight:
             products.add_weight_grad(logits, chunk.features)
-    norm = torch.cat(norms)
-    nll_sum = (norm - torch.cat(target_logits)).sum()
+    norm = torch.cat(norms)[: len(features)]  # only the last chunk has rows that stand for no token
+    nll_sum = (norm - torch.cat(target_logits)[: len(features)]).sum()
     features_sum, weight_sum = features.sum(dim=0).to(norm.dtype), weight.sum(dim=0).to(norm.dtype)  # (D,)
     smooth_sum = len(weight) * norm.sum() - torch.dot(features_sum, weight_sum)
     features_grad = weight_grad = None
@@ -239,7 +242,7 @@ class _Chunk:
 def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtype) -> Iterator[_Chunk]:
     """Cut the tokens (N, D), (N,) into chunks of about equal size."""
     num_tokens = len(features)
-    limit = max(_ROW_MULTIPLE, _CHUNK_BYTES.get(features.device.type, 2**25) // (4 * num_types))
+    limit = max(_ROW_MULTIPLE, _CHUNK_BYTES.get(features.device.type, 2**25) // (dtype.itemsize * num_types))
     num_chunks = max(1, -(-num_tokens // limit))
     size = -(-num_tokens // num_chunks)
     size = -(-size // _ROW_MULTIPLE) * _ROW_MULTIPLE
@@ -248,6 +251,14 @@ def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtyp
         missing = -len(x) % _ROW_MULTIPLE
         padded = functional.pad(x, (0, 0, 0, missing)), functional.pad(y, (0, missing))
         yield _Chunk(padded[0].to(dtype), padded[1], len(x))
+
+
+def _parts(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut logits (C, V) and targets (C,), on a CPU, into rows that stay in its cache from pass to pass."""
+    rows = len(logits)
+    if logits.device.type == "cpu":
+        rows = max(1, _PART_BYTES // (4 * logits.shape[1]))
+    return zip(logits.split(rows), targets.split(rows), strict=True)
 
 
 def _softmax_in_place(logits: Tensor) -> Tensor:
@@ -260,11 +271,10 @@ def _softmax_in_place(logits: Tensor) -> Tensor:
     return highest - logits.amax(dim=1).log()
 
 
-def _subtract_target(probabilities: Tensor, chunk: _Chunk, amount: float) -> None:
-    """Subtract from each row's target, and clear the rows that stand for no token."""
-    targets = chunk.targets[:, None]
+def _subtract_target(probabilities: Tensor, targets: Tensor, amount: float) -> None:
+    """Subtract from each row's target."""
+    targets = targets[:, None]
     probabilities.scatter_(1, targets, probabilities.gather(1, targets) - amount)
-    probabilities[chunk.num_real :] = 0.0
 
 
 def _scale_of(dtype: torch.dtype) -> float:

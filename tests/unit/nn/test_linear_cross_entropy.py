@@ -44,11 +44,13 @@ def test_loss_and_gradients_follow_the_formula(num_tokens: int, smoothing: float
     assert_close(gradients, torch.autograd.grad(expected_loss, (features, weight)))
 
 
-def test_several_chunks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part_bytes", [1, module._PART_BYTES])  # the least: one row
+def test_several_chunks_and_parts_give_what_one_gives(monkeypatch: pytest.MonkeyPatch, part_bytes: int) -> None:
     features, weight, targets = inputs(300)
     whole, _ = linear_cross_entropy(features, weight, targets, label_smoothing=0.1)
     expected = torch.autograd.grad(whole, (features, weight))
     monkeypatch.setitem(module._CHUNK_BYTES, "cpu", 1)  # the least: 64 rows
+    monkeypatch.setattr(module, "_PART_BYTES", part_bytes)
     chunked, _ = linear_cross_entropy(features, weight, targets, label_smoothing=0.1)
     assert_close(chunked, whole)
     assert_close(torch.autograd.grad(chunked, (features, weight)), expected)
