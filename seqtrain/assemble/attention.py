@@ -107,7 +107,7 @@ def _measure(config: TrainConfig, task: Task, model: Model, runtime: Runtime) ->
     problem = _problem(batch, model, runtime)
     seconds = measure_backends((AttentionBackend.varlen, AttentionBackend.sdpa), problem)
     shown = ", ".join(f"{backend.value} {1000 * taken:.2f} ms" for backend, taken in seconds.items())
-    logger.info("attention of a layer, forward and backward, on one batch: %s", shown)
+    logger.info("attention, forward and backward, on one batch: %s", shown)
     return next(iter(seconds))
 
 
@@ -128,7 +128,7 @@ def _one_batch(config: TrainConfig, task: Task, model: Model) -> Batch | None:
 
 
 def _problem(batch: Batch, model: Model, runtime: Runtime) -> AttentionProblem:
-    from seqtrain.nn.attention import attention_sizes
+    from seqtrain.nn.attention import CrossAttention, attention_sizes
     from seqtrain.nn.attention_probe import AttentionProblem
     from seqtrain.nn.packed_layout import PackedLayout
 
@@ -139,7 +139,7 @@ def _problem(batch: Batch, model: Model, runtime: Runtime) -> AttentionProblem:
     return AttentionProblem(
         make_layouts=lambda: (PackedLayout.of_tokens(source), PackedLayout.of_tokens(target), None),
         size=max(attention_sizes(model), key=lambda size: size.num_heads * size.head_dim),
-        num_layers=1,
+        num_layers=max(1, sum(isinstance(module, CrossAttention) for module in model.modules())),
         dtype=runtime.precision.dtype,
         device=runtime.device,
     )

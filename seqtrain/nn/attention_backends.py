@@ -39,11 +39,10 @@ def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, sh
     if isinstance(queries, PackedLayout) and isinstance(keys, PackedLayout):
         if shape.backend is AttentionBackend.varlen:
             return varlen_attention(query, key_value, shape)
-        if not multiplies:
-            bias = packed_bias(queries, keys, is_causal=shape.is_causal, dtype=query.dtype)
-            return fused_attention(query, key_value, bias, replace(shape, is_causal=False))
-        bias = None if shape.is_causal else keys.padding_bias()
-        shape = replace(shape, queries=queries.by_sequence(), keys=keys.by_sequence())
+        bias = packed_bias(queries, keys, is_causal=shape.is_causal, dtype=query.dtype)
+        shape = replace(shape, is_causal=False)
+        if multiplies:
+            shape = replace(shape, queries=queries.by_position(), keys=keys.by_position())
     return (matmul_attention if multiplies else fused_attention)(query, key_value, bias, shape)
 
 

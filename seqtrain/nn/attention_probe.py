@@ -20,6 +20,8 @@ from seqtrain.nn.layout import Layout
 
 __all__ = ["AttentionProblem", "measure_backends"]
 
+Inputs = tuple[tuple[Tensor, ...], ...]
+
 _NUM_WARM_UPS = 3  # the first calls choose and load kernels
 _NUM_RUNS = 10
 
@@ -43,16 +45,28 @@ class AttentionProblem:
     dtype: torch.dtype
     device: torch.device
 
-    def run(self, backend: AttentionBackend) -> None:
-        """Compute all layers, forward and backward, on random numbers."""
+    def inputs(self) -> Inputs:
+        """Random numbers for the three attentions of a layer."""
+        source, target, _ = self.make_layouts()
+        return (
+            (self._rows(source, 3),),
+            (self._rows(target, 3),),
+            (self._rows(target, 1), self._rows(source, 2)),
+        )
+
+    def run(self, backend: AttentionBackend, inputs: Inputs) -> None:
+        """Compute all layers, forward and backward."""
         source, target, bias = self.make_layouts()
+        size = self.size
+        shapes = (
+            AttentionShape(size.num_heads, source, source, dropout=size.dropout, backend=backend),
+            AttentionShape(size.num_heads, target, target, is_causal=True, dropout=size.dropout, backend=backend),
+            AttentionShape(size.num_heads, target, source, dropout=size.dropout, backend=backend),
+        )
         for _ in range(self.num_layers):
-            for queries, keys, is_causal in ((source, source, False), (target, target, True), (target, source, False)):
-                shape = AttentionShape(self.size.num_heads, queries, keys, is_causal, self.size.dropout, backend)
-                query = self._rows(queries, 3 if keys is queries else 1)
-                key_value = None if keys is queries else self._rows(keys, 2)
-                output = attend_rows(query, key_value, None if is_causal else bias, shape)
-                output.sum().backward()
+            for shape, (query, *rest) in zip(shapes, inputs, strict=True):
+                output = attend_rows(query, rest[0] if rest else None, None if shape.is_causal else bias, shape)
+                torch.autograd.grad(output, (query, *rest), output.detach())
 
     def _rows(self, layout: Layout, num_blocks: int) -> Tensor:
         """(R, num_blocks * D) that wants a gradient."""
@@ -61,9 +75,10 @@ class AttentionProblem:
 
     def seconds(self, backend: AttentionBackend) -> float:
         """The median time of a run."""
+        inputs = self.inputs()
         for _ in range(_NUM_WARM_UPS):
-            self.run(backend)
-        return statistics.median(_seconds(lambda: self.run(backend), self.device) for _ in range(_NUM_RUNS))
+            self.run(backend, inputs)
+        return statistics.median(_seconds(lambda: self.run(backend, inputs), self.device) for _ in range(_NUM_RUNS))
 
 
 def measure_backends(

@@ -1,6 +1,6 @@
 """The layout of a packed batch, in which nothing is left to be found out on the device and every shape is known.
 
-Shapes: R rows, A attention rows of L places (see `PackedTokens`), B sequences of T tokens with padding.
+Shapes: R rows, A attention rows of L places (see `PackedTokens`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from seqtrain.nn.attention_shape import padding_bias
 from seqtrain.nn.layout import Layout
 
 if TYPE_CHECKING:
@@ -66,27 +65,14 @@ class PackedLayout(Layout):
         """See `Layout`."""
         return functional.embedding(self.tokens.columns, vectors)
 
-    def by_sequence(self) -> Layout:
-        """The same rows as those of a padded batch (B, T), for a CPU, which may ask how long the sequences are."""
-        if "by_sequence" not in self.memory:
-            sequences = self.tokens.sequences.flatten()[self.tokens.places]  # (R,)
-            num_tokens = int((sequences >= 0).sum())
-            length = int(self.tokens.columns.max()) + 1
-            batch_size = int(sequences.max()) + 1
-            positions = sequences[:num_tokens] * length + self.tokens.columns[:num_tokens]
-            self.memory["by_sequence"] = Layout(batch_size, length, self.num_rows, positions)
-        layout: Layout = self.memory["by_sequence"]
+    def by_position(self) -> Layout:
+        """The same as rows of a padded batch (A, L), for a CPU, which may ask how many tokens there are."""
+        if "by_position" not in self.memory:
+            num_tokens = int((self.tokens.sequences >= 0).sum())
+            places = self.tokens.places[:num_tokens]
+            self.memory["by_position"] = Layout(self.batch_size, self.length, self.num_rows, places)
+        layout: Layout = self.memory["by_position"]
         return layout
-
-    def padding_bias(self) -> Tensor | None:
-        """What hides the padding of `by_sequence`, (B, 1, 1, T); see `seqtrain.nn.attention_shape.padding_bias`."""
-        if "padding_bias" not in self.memory:
-            layout = self.by_sequence()
-            assert layout.positions is not None, "it has positions"
-            lengths = torch.bincount(layout.positions // layout.length)
-            self.memory["padding_bias"] = padding_bias(lengths, layout.length)
-        bias: Tensor | None = self.memory["padding_bias"]
-        return bias
 
 
 def packed_bias(queries: PackedLayout, keys: PackedLayout, *, is_causal: bool, dtype: torch.dtype) -> Tensor:

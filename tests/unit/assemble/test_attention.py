@@ -119,5 +119,5 @@ def test_a_gpu_measures_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         chosen = settle(transformer(), form="packed", device="cuda")
     assert chosen <= {AttentionBackend.varlen, AttentionBackend.sdpa}
-    assert "attention of a layer, forward and backward, on one batch" in caplog.text
+    assert "attention, forward and backward, on one batch" in caplog.text
     assert settle(transformer(), device="cuda") == {AttentionBackend.sdpa}

@@ -100,7 +100,7 @@ def test_no_segment_is_longer_than_the_longest_sentence() -> None:
         for side in (update[0].packed_sources, update[0].packed_targets):
             assert side is not None
             sizes = side.bounds.diff()
-            assert (side.bounds[0], side.bounds[-1]) == (0, len(side.columns))
+            assert side.bounds[[0, -1]].tolist() == [0, len(side.columns)]
             assert sizes.min() >= 0
             assert sizes.max() <= side.num_columns
 

@@ -30,8 +30,10 @@ def test_every_candidate_is_measured_and_the_fastest_comes_first() -> None:
 
 
 def test_a_run_computes_three_attentions_a_layer_and_their_gradients() -> None:
+    whole = problem(num_layers=2)
+    inputs = whole.inputs()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        problem(num_layers=2).run(AttentionBackend.sdpa)
+        whole.run(AttentionBackend.sdpa, inputs)
     calls = {event.key: event.count for event in profile.key_averages()}
     assert calls["aten::scaled_dot_product_attention"] == 6
     assert calls["aten::masked_fill_"] == 3, "layers share what hides other sentences"

@@ -93,11 +93,10 @@ def test_vectors_of_columns_are_repeated() -> None:
     assert target.repeat(vectors)[:10, 0].tolist() == [0, 0, 1, 2, 3, 4, 0, 1, 0, 1]
 
 
-def test_by_sequence_it_is_the_layout_of_a_padded_batch() -> None:
-    _, target = layouts()
-    layout = target.by_sequence()
-    assert (layout.batch_size, layout.length, layout.num_rows) == (4, 5, 12)
-    expected = [[0, 11, 11, 11, 11], [1, 2, 3, 4, 5], [6, 7, 11, 11, 11], [8, 9, 11, 11, 11]]
+def test_by_position_it_is_the_layout_of_a_padded_batch() -> None:
+    layout = layouts()[1].by_position()
+    expected = [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 11, 11], [11] * 6]
+    assert layout.num_rows == 12
     assert layout.row_numbers().tolist() == expected
 
 
