@@ -10,7 +10,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from seqtrain.data.chunk import Chunk, chunk_of
 from seqtrain.data.files import digest, read_text
 from seqtrain.errors import DataError
 from seqtrain.files import write_bytes_atomically, write_text_atomically
@@ -75,6 +74,8 @@ class Tokenizer(ABC):
 
     def tokenize_lines(self, lines: Sequence[str]) -> Chunk:
         """The symbols of many lines; the same as of one after the other, and faster for some kinds."""
+        from seqtrain.data.chunk import chunk_of  # numpy, which a command that shows its config does without
+
         return chunk_of([self.tokenize(line) for line in lines])
 
     @abstractmethod
