@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class JobRunner:
         self._checked: Section | None = None
         self._run_dir: Path | None = None
         self._made_first: Path | None = None
+        self._folder_of_checks: Path | None = None
 
     def check_before_run(self, config: DictConfig) -> None:
         """Check the config of a single run before Hydra makes its folder.
@@ -92,8 +94,17 @@ class JobRunner:
             self.failure = error
             return None
 
+    def check_in_sweep(self, config: DictConfig) -> None:
+        """Have the jobs of a sweep checked here, by Hydra's own launcher, and what it writes put aside."""
+        self._folder_of_checks = Path(tempfile.mkdtemp(prefix="seqtrain-check-"))
+        config.hydra.launcher = {"_target_": f"{BasicLauncher.__module__}.{BasicLauncher.__qualname__}"}
+        config.hydra.sweep.dir = str(self._folder_of_checks)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{self._folder_of_checks}'")  # jobs are composed anew
+
     def remove_empty_folders(self) -> None:
-        """Take back the folder that Hydra made for the run, if nothing was written there."""
+        """Take back the folder that Hydra made for the run, if nothing was written there, and that of mere checks."""
+        if self._folder_of_checks is not None:
+            shutil.rmtree(self._folder_of_checks, ignore_errors=True)
         if self._run_dir is None or self._made_first is None:
             return
         with suppress(OSError):
@@ -175,7 +186,7 @@ class CheckFirst(Callback):
         if self.runner is None:
             return
         if "check" in self.runner.flags:
-            config.hydra.launcher = {"_target_": f"{BasicLauncher.__module__}.{BasicLauncher.__qualname__}"}
+            self.runner.check_in_sweep(config)
         self.runner.failure = _launch_fault(config)
         if self.runner.failure is not None:
             raise Stopped

@@ -93,3 +93,17 @@ def test_child_processes_find_the_plugins_of_a_folder(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", script, *words], env={**os.environ, "PYTHONPATH": python_path}, check=True)
     saved = sorted(folder.glob("multirun/*/*/*/.hydra/config.yaml"))
     assert [yaml.safe_load(file.read_text())["model"]["size"] for file in saved] == [3, 12]
+
+
+def test_checking_a_sweep_writes_nothing(run: RunCommand, folder: Path) -> None:
+    outcome = run("-m", "--check", "optimizer.lr=1,2", "task.data=x")
+    assert (outcome.status, outcome.runs) == (0, [])
+    assert outcome.out.count("the config is right: train") == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_checking_a_sweep_finds_the_job_that_is_wrong(run: RunCommand, folder: Path) -> None:
+    outcome = run("-m", "--check", "training.update_freq=1,0", "task.data=x")
+    assert outcome.status == 1
+    assert "training.update_freq must be at least 1, but is 0" in outcome.err
+    assert list(folder.iterdir()) == []
