@@ -25,7 +25,7 @@ from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
 from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
-from benchmarks.training.contestants import OURS, OURS_COMPILED, Contestant, peers_of, running
+from benchmarks.training.contestants import Contestant, ours_of, peers_of, running
 from benchmarks.training.settings import SHAPES, Precision, Settings
 from benchmarks.training.work import make_batches
 
@@ -40,6 +40,7 @@ BARS = {
 GPU_PEAK_FLOPS = 990e12  # H100 and H200, bf16 without sparsity, as NVIDIA states it
 
 Entry = tuple[str, Contestant, Settings]
+Chosen = dict[Precision, tuple[str, str]]
 
 
 class Contest:
@@ -53,6 +54,7 @@ class Contest:
         self.settings = Settings(
             "", SHAPES[shape], "fp32", str(self.batches), options.threads, options.device, seed=options.seed
         )
+        self.ours, self.peers = ours_of(self.settings), peers_of(self.settings, options.peers)
         self.arms: dict[str, Facts] = {}
         self._probe = Probe(options.threads, options.device, options.clock)
 
@@ -62,15 +64,29 @@ class Contest:
         return [(f"{peer.name} {precision}", peer, settings) for peer in peers]
 
     def scout(self, precision: Precision) -> Rounds:
-        """A few rounds of all peers in one precision."""
-        return self._run(self.entries(peers_of(self.settings, self.options.peers), precision), is_final=False)
+        """A few rounds of all peers in one precision, and of the forms of seqtrain if there is a choice."""
+        ours = self.ours if len(self.ours) > 1 else []
+        return self._run(self.entries([*ours, *self.peers], precision), is_final=False)
 
-    def final(self, peers: list[Entry]) -> Rounds:
+    def final(self, chosen: Chosen) -> Rounds:
         """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
-        ours = OURS_COMPILED if self.options.device == "cuda" else OURS
-        mine = [entry for precision in self.options.precisions for entry in self.entries([ours], precision)]
+        by_name = {peer.name: peer for peer in (*self.ours, *self.peers)}
+        mine, others = [], []
+        for precision, (our_name, peer_name) in chosen.items():
+            mine += self.entries([by_name[our_name]], precision)
+            others += self.entries([by_name[peer_name]], precision)
         label, contestant, settings = mine[-1]
-        return self._run([*mine, (again(label), contestant, settings), *peers], is_final=True)
+        return self._run([*mine, (again(label), contestant, settings), *others], is_final=True)
+
+    def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, str]:
+        """The names of seqtrain's fastest form and of the fastest peer."""
+        names = [[entry.name for entry in entries] for entries in (self.ours, self.peers)]
+        fastest = [
+            rounds.fastest([f"{name} {precision}" for name in group]) if len(group) > 1 else f"{group[0]} {precision}"
+            for group in names
+        ]
+        ours, peer = (label.removesuffix(f" {precision}") for label in fastest)
+        return ours, peer
 
     def _run(self, entries: list[Entry], *, is_final: bool) -> Rounds:
         options = self.options
@@ -96,19 +112,12 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     """The sections of the report on one shape, and its record."""
     start, contest = time.time(), Contest(shape, options)
     scouting = {precision: contest.scout(precision) for precision in options.precisions}
-    fastest = {precision: rounds.fastest(list(rounds.blocks)) for precision, rounds in scouting.items()}
-    peers = peers_of(contest.settings, options.peers)
-    chosen = [
-        entry
-        for precision in options.precisions
-        for entry in contest.entries(peers, precision)
-        if entry[0] in fastest.values()
-    ]
+    chosen = {precision: contest.choose(precision, rounds) for precision, rounds in scouting.items()}
     rounds = contest.final(chosen)
-    claims = make_claims(shape, rounds, fastest)
+    claims = make_claims(shape, rounds, chosen)
     label = next(name for name in rounds.blocks if again(name) in rounds.blocks)
     same = same_arm_report(rounds, label, again(label))
-    baseline = rounds.fastest(sorted(fastest.values()))
+    baseline = rounds.fastest([claim.baseline for claim in claims])
     sections = [
         f"## {shape}",
         f"{contest.origin}; {contest.settings.shape.num_parameters:,} parameters; "
@@ -133,18 +142,20 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     return sections, record
 
 
-def make_claims(shape: str, rounds: Rounds, fastest: dict[str, str]) -> list[Claim]:
+def make_claims(shape: str, rounds: Rounds, chosen: Chosen) -> list[Claim]:
     """Each precision of seqtrain against that precision's fastest peer, and its best against the fastest of all."""
-    ours = {precision: next(name for name in rounds.blocks if name.endswith(precision)) for precision in fastest}
     claims = [
-        Claim(f"{ours[precision]} / {peer}", ours[precision], peer, BARS.get((shape, precision), 1.0))
-        for precision, peer in fastest.items()
+        _claim(shape, f"{ours} {precision}", f"{peer} {precision}", precision)
+        for precision, (ours, peer) in chosen.items()
     ]
-    best, peer = rounds.fastest(list(ours.values())), rounds.fastest(list(fastest.values()))
+    best, peer = (rounds.fastest(names) for names in ([c.ours for c in claims], [c.baseline for c in claims]))
     if (best, peer) not in {(claim.ours, claim.baseline) for claim in claims}:
-        bar = BARS.get((shape, best.split()[-1]), 1.0)
-        claims.append(Claim(f"{best} / {peer}, each one's best", best, peer, bar))
+        claims.append(_claim(shape, best, peer, best.split()[-1]))
     return claims
+
+
+def _claim(shape: str, ours: str, peer: str, precision: str) -> Claim:
+    return Claim(f"{ours} / {peer}", ours, peer, BARS.get((shape, precision), 1.0))
 
 
 def arms_table(arms: dict[str, Facts], runs: Sequence[Rounds]) -> str:

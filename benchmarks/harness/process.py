@@ -53,6 +53,7 @@ class ArmProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"The arm {self.name} ended with status {self._process.wait()}; its messages are above.")
+            self.close()
+            raise SystemExit(f"The arm {self.name} ended with status {self._process.returncode}; see its messages.")
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.harness import environments
 from benchmarks.harness.process import ArmProcess
-from benchmarks.training.settings import Settings
+from benchmarks.training.settings import Form, Settings
 
 MAX_PARAMETER_CHANGE = 0.01
 
@@ -24,6 +24,7 @@ class Contestant:
         environment: The requirements it needs, see `harness.environments`; none for this process's own Python.
         is_compiled: Whether torch.compile is used for it.
         is_for_cuda: Whether it makes sense on a GPU alone.
+        form: See `Settings`.
     """
 
     name: str
@@ -31,20 +32,27 @@ class Contestant:
     environment: str | None = None
     is_compiled: bool = False
     is_for_cuda: bool = False
+    form: Form = "padded"
 
     def start(self, settings: Settings, label: str) -> ArmProcess:
         """Its process, which has checked that its model is as large as the shape says."""
         python = sys.executable if self.environment is None else str(environments.python(self.environment))
-        told = replace(settings, arm=self.module, is_compiled=self.is_compiled)
+        told = replace(settings, arm=self.module, is_compiled=self.is_compiled, form=self.form)
         arm = ArmProcess(label, [python, "-m", "benchmarks.training.arm", told.to_text()])
         expected, found = settings.shape.num_parameters, arm.facts["parameters"]
         assert isinstance(found, int)
-        assert abs(found / expected - 1) < MAX_PARAMETER_CHANGE, f"{label} has {found:,} parameters, not {expected:,}"
+        if abs(found / expected - 1) > MAX_PARAMETER_CHANGE:
+            arm.close()
+            raise SystemExit(f"{label} has {found:,} parameters, not {expected:,}.")
         return arm
 
 
 OURS = Contestant("seqtrain", "seqtrain_model")
-OURS_COMPILED = Contestant("seqtrain compiled", "seqtrain_model", is_compiled=True, is_for_cuda=True)
+OURS_ON_CUDA = Contestant("seqtrain compiled", "seqtrain_model", is_compiled=True, is_for_cuda=True)
+OURS_PACKED = (
+    replace(OURS_ON_CUDA, name="seqtrain packed", form="packed-varlen"),
+    replace(OURS_ON_CUDA, name="seqtrain packed sdpa", form="packed-sdpa"),
+)
 
 TRANSLATORS = (
     Contestant("torch.nn.Transformer", "plain_transformer"),
@@ -57,6 +65,13 @@ LANGUAGE_MODELS = (
     Contestant("GPT-2 loop", "plain_gpt"),
     Contestant("GPT-2 loop compiled", "plain_gpt", is_compiled=True, is_for_cuda=True),
 )
+
+
+def ours_of(settings: Settings) -> list[Contestant]:
+    """The forms of seqtrain that such a model can be trained in on such a device, of which the fastest counts."""
+    if settings.device == "cpu":
+        return [OURS]
+    return [OURS_ON_CUDA] if settings.shape.is_decoder_only else [OURS_ON_CUDA, *OURS_PACKED]
 
 
 def peers_of(settings: Settings, names: Sequence[str] = ()) -> list[Contestant]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 BOS, PAD, EOS = 0, 1, 2  # seqtrain's numbers of the special symbols, as fairseq's
 
 Precision = Literal["fp32", "bf16"]
+Form = Literal["padded", "packed-sdpa", "packed-varlen"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Settings:
         batches: The file of `token_batches.save`.
         device: "cpu" or "cuda".
         is_compiled: Whether it may use torch.compile.
+        form: Of seqtrain's batches, and what computes its attention then.
     """
 
     arm: str
@@ -83,6 +85,7 @@ class Settings:
     num_threads: int = 2
     device: str = "cpu"
     is_compiled: bool = False
+    form: Form = "padded"
     clip_norm: float = 25.0
     learning_rate: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.98)
@@ -102,6 +105,8 @@ class Settings:
 SHAPES = {
     shape.name: shape
     for shape in (
+        Shape("smoke", num_layers=1, width=16, ffn_width=32, num_heads=2, num_types=500, max_length=256),
+        Shape("lm-smoke", 1, 16, 32, 2, 500, smoothing=0.0, is_decoder_only=True, max_length=8),
         Shape("tiny-128", num_layers=4, width=128, ffn_width=256, num_heads=4, num_types=9_712),
         Shape("tiny-256", num_layers=4, width=256, ffn_width=1024, num_heads=4, num_types=9_712),
         Shape("base", num_layers=6, width=512, ffn_width=2048, num_heads=8, num_types=37_000, dropout=0.1),

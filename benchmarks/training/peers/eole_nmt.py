@@ -15,15 +15,16 @@ from eole.utils.optimizers import Optimizer
 
 from benchmarks.training.settings import BOS, Settings, Shape
 from benchmarks.training.token_batches import TokenBatch, pad
+from benchmarks.training.trainer import Trainer
 
 SPECIALS = {"bos_token": "<s>", "pad_token": "<blank>", "eos_token": "</s>", "unk_token": "<unk>"}  # by number
 
 
-class EoleTrainer:
-    """See `arm.Trainer`."""
+class EoleTrainer(Trainer[dict[str, Any]]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.versions = {"eole": version("eole")}
         config = _config(settings)
         tokens = [*SPECIALS.values(), *(f"type{number}" for number in range(len(SPECIALS), settings.shape.num_types))]
@@ -37,7 +38,7 @@ class EoleTrainer:
         self.model.train()
 
     def prepare(self, batch: TokenBatch) -> dict[str, Any]:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         targets = pad(batch.targets_after(BOS))
         lengths = torch.tensor([len(source) for source in batch.sources])
         arrays = {"src": torch.from_numpy(batch.padded_sources()), "tgt": torch.from_numpy(targets), "srclen": lengths}
@@ -51,7 +52,7 @@ class EoleTrainer:
         }
 
     def update(self, prepared: dict[str, Any]) -> None:
-        """See `arm.Trainer`; one turn of `Trainer.train`."""
+        """See `Trainer`; one turn of `Trainer.train`."""
         (batches, normalization), *_ = self.trainer._accum_batches(iter([(prepared, 0)]))
         step = self.trainer.optim.training_step
         self.trainer._update_scheduled_params(step)

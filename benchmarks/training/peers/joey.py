@@ -16,19 +16,21 @@ from joeynmt.vocabulary import Vocabulary
 
 from benchmarks.training.settings import BOS, PAD, Settings, Shape
 from benchmarks.training.token_batches import TokenBatch, Tokens, pad
+from benchmarks.training.trainer import Trainer
 
 EOS_HERE = 3
 
 
-class JoeyTrainer:
-    """See `arm.Trainer`."""
+class JoeyTrainer(Trainer[Batch]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.versions = {"joeynmt": version("joeynmt")}
         vocabulary = _vocabulary(settings.shape)
-        self.model = build_model(_model_section(settings.shape), vocabulary, vocabulary).to(settings.device)
-        self.model.loss_function = ("crossentropy", settings.shape.smoothing)
+        model: Any = build_model(_model_section(settings.shape), vocabulary, vocabulary)
+        model.loss_function = ("crossentropy", settings.shape.smoothing)
+        self.model = model.to(settings.device)
         for module in self.model.modules():
             if isinstance(module, MultiHeadedAttention):
                 module.dropout.p = 0.0  # no contestant drops attention weights
@@ -44,7 +46,7 @@ class JoeyTrainer:
         self.model.train()
 
     def prepare(self, batch: TokenBatch) -> Batch:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         sources, targets = (_renumber(rows) for rows in (batch.padded_sources(), pad(batch.targets_after(BOS))))
         return Batch(
             src=torch.from_numpy(sources),
@@ -59,9 +61,9 @@ class JoeyTrainer:
         )
 
     def update(self, prepared: Batch) -> None:
-        """See `arm.Trainer`; as `TrainManager._train_step` and the loop around it."""
+        """See `Trainer`; as `TrainManager._train_step` and the loop around it."""
         prepared.sort_by_src_length()
-        with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self.autocast():
             loss, _, _, num_correct = self.model(return_type="loss", **vars(prepared))
         loss = prepared.normalize(loss, normalization="tokens", n_gpu=0)
         loss.backward()

@@ -10,17 +10,18 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from benchmarks.training.settings import BOS, EOS, PAD, Settings
 from benchmarks.training.token_batches import TokenBatch
+from benchmarks.training.trainer import Trainer
 
 IGNORED = -100
 
 Prepared = dict[str, Tensor]
 
 
-class MarianTrainer:
-    """See `arm.Trainer`."""
+class MarianTrainer(Trainer[Prepared]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.versions = {"transformers": transformers.__version__}
         self.model = MarianMTModel(_config(settings)).to(settings.device).train()
         self.smoother = LabelSmoother(epsilon=settings.shape.smoothing, ignore_index=IGNORED)
@@ -40,9 +41,9 @@ class MarianTrainer:
         return {name: tensor.to(self.settings.device) for name, tensor in prepared.items()}
 
     def update(self, prepared: Prepared) -> None:
-        """See `arm.Trainer`; as `Trainer.compute_loss` and the loop around it."""
+        """See `Trainer`; as `Trainer.compute_loss` and the loop around it."""
         inputs = {name: tensor for name, tensor in prepared.items() if name != "labels"}
-        with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self.autocast():
             loss = self.smoother(self.model(**inputs, use_cache=False), prepared["labels"])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)

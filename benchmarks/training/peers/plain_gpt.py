@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from benchmarks.training.settings import EOS, PAD, Settings, Shape
 from benchmarks.training.token_batches import TokenBatch
+from benchmarks.training.trainer import Trainer
 
 
 class Block(nn.Module):
@@ -58,28 +59,28 @@ def _initialize(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
 
 
-class GPTTrainer:
-    """See `arm.Trainer`."""
+class GPTTrainer(Trainer[tuple[Tensor, Tensor]]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.versions: dict[str, str] = {}
-        self.model: nn.Module = PlainGPT(settings.shape).to(settings.device)
+        super().__init__(settings)
+        self.versions = {}
+        self.model = PlainGPT(settings.shape).to(settings.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=0.0, fused=True
         )
         self.forward = torch.compile(self.model) if settings.is_compiled else self.model
 
     def prepare(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         arrays = batch.previous_tokens(EOS), batch.padded_targets()
         tokens, targets = (torch.from_numpy(array).to(self.settings.device) for array in arrays)
         return tokens, targets
 
     def update(self, prepared: tuple[Tensor, Tensor]) -> None:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         tokens, targets = prepared
-        with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self.autocast():
             logits = self.forward(tokens)
             loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD)
         loss.backward()

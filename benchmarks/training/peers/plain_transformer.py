@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from benchmarks.training.settings import EOS, PAD, Settings, Shape
 from benchmarks.training.token_batches import TokenBatch
+from benchmarks.training.trainer import Trainer
 
 Prepared = tuple[Tensor, Tensor, Tensor]
 
@@ -61,29 +62,29 @@ class PlainTransformer(nn.Module):
         return functional.linear(output, self.table.weight)
 
 
-class PlainTrainer:
-    """See `arm.Trainer`."""
+class PlainTrainer(Trainer[Prepared]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.versions: dict[str, str] = {}
-        self.model: nn.Module = PlainTransformer(settings.shape).to(settings.device)
+        super().__init__(settings)
+        self.versions = {}
+        self.model = PlainTransformer(settings.shape).to(settings.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, betas=settings.betas, fused=True
         )
         self.forward = torch.compile(self.model, dynamic=True) if settings.is_compiled else self.model
 
     def prepare(self, batch: TokenBatch) -> Prepared:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         arrays = batch.padded_sources(), batch.previous_tokens(EOS), batch.padded_targets()
         source, previous, targets = (torch.from_numpy(array).to(self.settings.device) for array in arrays)
         return source, previous, targets
 
     def update(self, prepared: Prepared) -> None:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         source, previous, targets = prepared
         self.optimizer.zero_grad()
-        with torch.autocast(self.settings.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self.autocast():
             logits = self.forward(source, previous)
             loss = functional.cross_entropy(
                 logits.flatten(0, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,24 @@ import torch
 import seqtrain
 from benchmarks.training.settings import Settings, Shape
 from benchmarks.training.token_batches import TokenBatch
+from benchmarks.training.trainer import Trainer
 from seqtrain.assemble.components import build_criterion, build_model, build_optimizer
 from seqtrain.config.root import Precision
+from seqtrain.config.sections import AttentionBackend
 from seqtrain.criterions.cross_entropy import CrossEntropyConfig
 from seqtrain.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyConfig
 from seqtrain.data.batch import Batch
+from seqtrain.data.packing import LengthTotals, PackedShape, cut_packed
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.models.schema import ModelConfig
 from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.transformer_lm import TransformerLMConfig
+from seqtrain.nn.attention import set_attention_backend
 from seqtrain.nn.options import Activation
 from seqtrain.optimizers.adam import AdamConfig
 from seqtrain.testing.fakes import TinyTask
+from seqtrain.training.compilation import CompileOptions
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision, resolve_dtype
@@ -31,25 +37,44 @@ from seqtrain.training.runtime import prepare_process
 from seqtrain.training.step import Learner, TrainableModule, UpdateOptions, run_update
 
 
-class SeqtrainTrainer:
-    """See `arm.Trainer`."""
+class SeqtrainTrainer(Trainer[Batch]):
+    """See `Trainer`."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         prepare_process(settings.num_threads, deterministic=False)
         self.versions = {"seqtrain": seqtrain.__version__}
         self.learner = make_learner(settings)
         self.model = self.learner.module.model
+        self._shape: PackedShape | None = None
         self._sums = MetricSums()
         self._options = UpdateOptions(clip_norm=settings.clip_norm, seed=settings.seed)
         self.num_updates = 0
 
+    def plan(self, batches: list[TokenBatch]) -> list[TokenBatch]:
+        """See `Trainer`; for the packed form, the same sentences in a random order, cut as its plan cuts them."""
+        if self.settings.form == "padded":
+            return batches
+        sources = [source for batch in batches for source in batch.sources]
+        targets = [target for batch in batches for target in batch.targets]
+        order = np.random.default_rng(self.settings.seed).permutation(len(targets))
+        lengths = np.array([(len(sources[number]), len(targets[number])) for number in order])
+        max_tokens = max(batch.num_tokens for batch in batches)
+        self._shape = PackedShape.of(LengthTotals().with_lengths(lengths), max_tokens, None)
+        bounds = cut_packed(lengths, self._shape)[:-1] if len(batches) > 1 else np.array([0, len(order)])
+        parts = [order[start:end] for start, end in itertools.pairwise(bounds)]  # without the last, which is not full
+        return [TokenBatch([sources[n] for n in part], [targets[n] for n in part]) for part in parts]
+
     def prepare(self, batch: TokenBatch) -> Batch:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         dataset = PairDataset.from_lists(batch.sources or None, batch.targets)
-        return dataset.collate(np.arange(len(dataset))).to(self.learner.device)
+        indices = np.arange(len(dataset))
+        shape = self._shape
+        collated = dataset.collate(indices) if shape is None else dataset.collate_packed(indices, shape)
+        return collated.to(self.learner.device)
 
     def update(self, prepared: Batch) -> None:
-        """See `arm.Trainer`."""
+        """See `Trainer`."""
         run_update(self.learner, [prepared], self._sums, options=self._options, first_batch=(1, self.num_updates))
         self.num_updates += 1
 
@@ -63,6 +88,10 @@ def make_learner(settings: Settings) -> Learner:
     smoothed = LabelSmoothedCrossEntropyConfig(label_smoothing=shape.smoothing)
     criterion = build_criterion(smoothed if shape.smoothing else CrossEntropyConfig(), task)
     module = TrainableModule(build_model(model_config(shape), task), criterion).train().to(device)
+    if settings.form != "padded":
+        set_attention_backend(module.model, AttentionBackend(settings.form.removeprefix("packed-")))
+    if settings.is_compiled:
+        module.compile_training(CompileOptions())
     return Learner(
         task=task,
         module=module,

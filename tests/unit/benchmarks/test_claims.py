@@ -1,0 +1,59 @@
+"""Claims against rounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.harness.claims import Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.contest import Block, Rounds
+
+
+def rounds_of_ratios(*ratios: float, num_unsteady: int = 0) -> Rounds:
+    """Rounds in which `ours` was so many times as fast as `peer`; the probes of the first ones differ by half."""
+    probes = [(1.0, 1.5 if number < num_unsteady else 1.0) for number in range(len(ratios))]
+    blocks = {
+        "ours": [Block(1.0, 1.0, ratio, probes=pair) for ratio, pair in zip(ratios, probes, strict=True)],
+        "peer": [Block(1.0, 1.0, 1.0, probes=(1.0, 1.0)) for _ in ratios],
+    }
+    return Rounds(blocks)
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict"),
+    [(1.5, "shown"), (1.9, "not shown"), (2.0, "not shown"), (2.2, "missed"), (0.0, "")],
+)
+def test_a_claim_is_shown_when_the_whole_interval_lies_above_its_bar(bar: float, verdict: str) -> None:
+    rounds = rounds_of_ratios(1.8, 2.0, 2.1)  # of three values, the bounds are the first and the last
+    assert Claim("ours / peer", "ours", "peer", bar).verdict(rounds) == verdict
+
+
+@pytest.mark.parametrize(("num_unsteady", "is_void"), [(3, False), (4, True), (10, True)])
+def test_a_claim_is_void_when_more_than_three_tenths_of_the_pairs_are_dropped(num_unsteady: int, is_void: bool) -> None:
+    rounds = rounds_of_ratios(*[2.0] * 10, num_unsteady=num_unsteady)
+    assert Claim("ours / peer", "ours", "peer", 1.0).verdict(rounds).startswith("void") is is_void
+
+
+def test_a_table_states_how_many_rounds_were_kept() -> None:
+    rounds = rounds_of_ratios(2.0, 2.0, 2.0, 2.0, num_unsteady=1)
+    row = claims_table(rounds, [Claim("ours / peer", "ours", "peer", 1.5)]).splitlines()[-1]
+    assert row == "| ours / peer | 2.00 [2.00, 2.00] | 2.00 | 1.5 | 3 of 4 | shown |"
+
+
+def test_a_record_has_the_interval_and_none_where_nothing_was_kept() -> None:
+    claim = Claim("ours / peer", "ours", "peer", 1.5)
+    (told,) = claims_record(rounds_of_ratios(2.0, 2.0), [claim])
+    assert (told["interval"], told["num_kept"], told["verdict"]) == ([2.0, 2.0, 2.0], 2, "shown")
+    (told,) = claims_record(rounds_of_ratios(2.0, num_unsteady=1), [claim])
+    assert told["interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("ratios", "told"),
+    [
+        ((0.99, 1.0, 1.01), "which contains 1; its width is 2.0% (4% at most). The session is valid."),
+        ((0.9, 1.0, 1.1), "which contains 1; its width is 20.0% (4% at most). The session is void."),
+        ((1.01, 1.01, 1.02), "does not contain 1; its width is 1.0% (4% at most). The session is void."),
+    ],
+)
+def test_the_same_arm_twice_must_tie_narrowly(ratios: tuple[float, ...], told: str) -> None:
+    assert same_arm_report(rounds_of_ratios(*ratios), "peer", "ours").endswith(told)

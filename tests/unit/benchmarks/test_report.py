@@ -1,0 +1,34 @@
+"""Tables and records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.harness.contest import Block, Rounds
+from benchmarks.harness.report import rounds_of, rounds_record, table, write_results
+
+ROUNDS = Rounds(
+    {
+        "fast": [Block(1.0, 2.0, 3000.0, 0.5, (0.2, 0.2)), Block(1.0, 2.0, 3000.0, 0.5, (0.2, 0.3))],
+        "slow": [Block(2.0, 4.0, 3000.0, 0.5, (0.2, 0.2)), Block(2.0, 4.0, 3000.0, 0.5, (0.2, 0.2))],
+    },
+    "cpu",
+)
+
+
+def test_rounds_come_back_from_their_record() -> None:
+    assert rounds_of(json.loads(json.dumps(rounds_record(ROUNDS)))) == ROUNDS
+
+
+def test_a_row_has_the_speed_the_ratio_and_what_was_kept() -> None:
+    head, _, fast, slow = table(ROUNDS, "slow", unit="tokens").splitlines()
+    assert head.startswith("| arm | tokens/s, median | ratio to slow, median [95 %]")
+    assert fast == "| fast | 1,500 | 2.00 [2.00, 2.00] | 2.00 | 1 of 2 |"
+    assert slow == "| slow | 750 | 1.00 [1.00, 1.00] | 1.00 | 2 of 2 |"
+
+
+def test_results_are_a_page_and_the_record_beside_it(tmp_path: Path) -> None:
+    write_results(tmp_path / "new" / "a-2026-01-02.md", "Title", ["one", "two"], {"cores": 2})
+    assert (tmp_path / "new" / "a-2026-01-02.md").read_text() == "# Title\n\none\n\ntwo\n"
+    assert json.loads((tmp_path / "new" / "a-2026-01-02.json").read_text()) == {"cores": 2}
