@@ -25,6 +25,7 @@ from seqtrain.assemble.components import (
 )
 from seqtrain.assemble.max_tokens import settle_max_tokens
 from seqtrain.assemble.measuring import find_utilization, with_profile
+from seqtrain.assemble.recording import with_recording
 from seqtrain.config.check import to_yaml
 from seqtrain.config.root import Reduction, Strategy, TrainConfig
 from seqtrain.config.versions import with_version
@@ -61,7 +62,7 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
     settle_attention(config, task, model, runtime)
     settle_compilation(config, module, runtime)
     reduction = _place(config, task, module, runtime)  # sharding makes other parameters of them: the optimizer is next
-    return Learner(
+    learner = Learner(
         task=task,
         module=module,
         optimizer=build_optimizer(config.optimizer, module),
@@ -71,6 +72,7 @@ def build_learner(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
         device=runtime.device,
         average=_average(config, model),
     )
+    return with_recording(config, learner)
 
 
 def _average(config: TrainConfig, model: Model) -> ExponentialAverage | None:

@@ -91,11 +91,11 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; from pinned memory the copy does not wait."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies on its own."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        return self.map(lambda tensor: tensor.pin_memory())
 
     def tensors(self) -> Iterator[Tensor]:
         """All its tensors."""
@@ -105,7 +105,8 @@ class Batch:
                 if value is not None and not isinstance(value, int | PackedTokens):
                     yield value
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with other tensors, each made of one of its own."""
         return _map_tensors(self, function)
 
 

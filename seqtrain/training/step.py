@@ -19,6 +19,7 @@ from seqtrain.training.ema import ExponentialAverage
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
 from seqtrain.training.randomness import seed_everything
+from seqtrain.training.recording import RecordedPass
 from seqtrain.training.reduction import GradientReduction
 from seqtrain.training.shards import local_part, norm_of_parts
 from seqtrain.training.skipping import StepOutcome, make_step
@@ -94,6 +95,7 @@ class Learner(LossFunction):
         reduction: Adds up the gradients of micro-batches and processes.
         processes: Who trains together.
         average: Of the weights, where one is kept: it is what is validated.
+        recording: Repeats the passes of micro-batches, where that is wanted.
         stopwatch: Is told what the time is spent on.
     """
 
@@ -101,11 +103,19 @@ class Learner(LossFunction):
     reduction: GradientReduction
     processes: Processes
     average: ExponentialAverage | None = None
+    recording: RecordedPass | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Let the model have the average as its weights, where one is kept, and its own again afterwards."""
         return nullcontext() if self.average is None else self.average.applied()
+
+    def add_gradient(self, batch: Batch) -> LossOutput:
+        """Add the gradient of a micro-batch, by the task's step, to those of the parameters."""
+        return self._train_step(batch) if self.recording is None else self.recording(batch, self._train_step)
+
+    def _train_step(self, batch: Batch) -> LossOutput:
+        return self.task.train_step(batch, self.module.model, self.training_loss, self.optimizer)
 
     def training_loss(self, model: Model, batch: Batch) -> LossOutput:
         """The criterion that a task's `train_step` is handed.
