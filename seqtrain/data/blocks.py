@@ -10,7 +10,7 @@ import numpy as np
 
 from seqtrain.data.batch import Batch
 from seqtrain.data.break_mode import BreakMode
-from seqtrain.data.collate import gather, make_batch
+from seqtrain.data.collate import Slices, make_batch
 from seqtrain.data.files import digest
 from seqtrain.data.tokens import IntArray, TokenTable
 from seqtrain.data.vocabulary import Vocabulary
@@ -117,4 +117,4 @@ class BlockDataset:
         # position -1 of the first block wraps around to the last token, which is then replaced
         before = self._corpus.tokens[starts - 1].astype(np.int64)
         before[starts == self._corpus.offsets[0]] = self._first_token
-        return make_batch(indices, (gather(self._corpus.tokens, starts, lengths), lengths), first=before)
+        return make_batch(indices, Slices(self._corpus.tokens, starts, lengths), first=before)

@@ -1,16 +1,34 @@
-"""From token tables to batches: one gather of all the tokens of a batch, then one scatter into its rows.
+"""From token tables to batches: all the tokens of one side of a batch are read in one gather.
 
 Nothing here loops over examples. Legend: B rows, L width of the padded matrix, N tokens without padding.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from seqtrain.data.batch import Batch
 from seqtrain.data.tokens import IntArray, row_positions
 from seqtrain.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices of a flat array: the rows of a batch.
+
+    Attributes:
+        tokens: (num_tokens,) of any integer type.
+        starts: (B,) where each slice begins.
+        lengths: (B,) tokens of each slice.
+    """
+
+    tokens: np.ndarray
+    starts: IntArray
+    lengths: IntArray
 
 
 def gather(tokens: np.ndarray, starts: IntArray, lengths: IntArray) -> IntArray:
@@ -27,21 +45,22 @@ def gather(tokens: np.ndarray, starts: IntArray, lengths: IntArray) -> IntArray:
     return tokens[row_positions(starts, lengths)].astype(np.int64)
 
 
-def pad(flat: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:
-    """Put flat tokens into the rows of a matrix, filled up on the right.
+def gather_padded(rows: Slices) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Read slices of a flat array into the rows of a matrix, filled up on the right.
 
-    Args:
-        flat: (N,) the tokens of all rows.
-        lengths: (B,) how many belong to each row.
+    The matrix is gathered as a whole, with what happens to lie behind each slice, which is then overwritten: rows of a
+    batch are about equally long, and a scatter would cost more.
 
     Returns:
-        The matrix (B, L), L the greatest length, and the positions (N,) of the tokens in the flattened matrix.
+        The matrix (B, L), L the greatest length, and whether each of its elements is padding.
     """
-    width = int(lengths.max(initial=0))
-    matrix = np.full((len(lengths), width), Vocabulary.pad, dtype=np.int64)
-    positions = row_positions(np.arange(len(lengths), dtype=np.int64) * width, lengths)
-    matrix.reshape(-1)[positions] = flat
-    return matrix, positions
+    columns = np.arange(int(rows.lengths.max(initial=0)), dtype=np.int64)
+    positions = rows.starts[:, None] + columns
+    # the padding of the last slice may lie behind the end of the tokens
+    matrix: IntArray = rows.tokens.take(positions, mode="clip").astype(np.int64, copy=False)
+    is_padding = columns >= rows.lengths[:, None]
+    np.copyto(matrix, Vocabulary.pad, where=is_padding)
+    return matrix, is_padding
 
 
 def shift(flat: IntArray, lengths: IntArray, first: IntArray | int) -> IntArray:
@@ -63,31 +82,29 @@ def shift(flat: IntArray, lengths: IntArray, first: IntArray | int) -> IntArray:
 
 
 def make_batch(
-    ids: IntArray,
-    target: tuple[IntArray, IntArray],
-    *,
-    first: IntArray | int = Vocabulary.eos,
-    source: tuple[IntArray, IntArray] | None = None,
+    ids: IntArray, target: Slices, *, first: IntArray | int = Vocabulary.eos, source: Slices | None = None
 ) -> Batch:
-    """Pad flat tokens into a batch.
+    """Pad slices into a batch.
 
     Args:
         ids: (B,) the examples' numbers.
-        target: Flat target tokens (N,) and their lengths (B,).
+        target: The target tokens.
         first: What stands before each target: (B,), or one number for all.
-        source: Flat source tokens and their lengths, if there are sources.
+        source: The source tokens, if there are sources.
     """
-    flat, lengths = target
-    targets, positions = pad(flat, lengths)
-    previous = np.full_like(targets, Vocabulary.pad)
-    previous.reshape(-1)[positions] = shift(flat, lengths, first)
+    targets, is_padding = gather_padded(target)
+    previous = np.empty_like(targets)
+    previous[:, 1:] = targets[:, :-1]
+    previous[:, :1] = first if isinstance(first, int) else first[:, None]
+    np.copyto(previous, Vocabulary.pad, where=is_padding)
+    positions = np.flatnonzero(~is_padding)
     return Batch(
         ids=torch.from_numpy(ids.astype(np.int64)),
         previous_tokens=torch.from_numpy(previous),
         targets=torch.from_numpy(targets),
         target_positions=torch.from_numpy(positions),
         num_tokens=len(positions),
-        source_tokens=None if source is None else torch.from_numpy(pad(*source)[0]),
-        source_lengths=None if source is None else torch.from_numpy(source[1]),
-        num_source_tokens=0 if source is None else len(source[0]),
+        source_tokens=None if source is None else torch.from_numpy(gather_padded(source)[0]),
+        source_lengths=None if source is None else torch.from_numpy(source.lengths),
+        num_source_tokens=0 if source is None else int(source.lengths.sum()),
     )

@@ -67,7 +67,8 @@ class IndexedTable(TokenTable):
 
     def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
         """See `TokenTable`."""
-        return self._pointers[indices] // self.tokens.itemsize, self._lengths[indices].astype(np.int64)
+        starts = _take(self._pointers, indices) // self.tokens.itemsize
+        return starts, _take(self._lengths, indices).astype(np.int64)
 
     def __len__(self) -> int:
         """The number of sequences, N."""
@@ -77,6 +78,16 @@ class IndexedTable(TokenTable):
         """See `TokenTable`."""
         fingerprint = self._fingerprint_of_part(start, stop)
         return IndexedTable(self.tokens, self._lengths[start:stop], self._pointers[start:stop], fingerprint=fingerprint)
+
+
+def _take(numbers: np.ndarray, indices: IntArray) -> np.ndarray:
+    """Some numbers of an index file, which stand at even bytes and no rounder ones: gathered as 16-bit parts.
+
+    numpy gathers from an array that is not aligned element by element, at a third of the speed.
+    """
+    parts = numbers.view("<u2").reshape(-1, numbers.itemsize // 2)
+    taken: np.ndarray = parts.take(indices, axis=0).view(numbers.dtype)[:, 0]
+    return taken
 
 
 def open_indexed(

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from seqtrain.data.batch import Batch
-from seqtrain.data.collate import gather, make_batch
+from seqtrain.data.collate import Slices, gather, make_batch
 from seqtrain.data.packed_batch import make_packed_batch
 from seqtrain.data.packing import PackedShape
 from seqtrain.data.tokens import IntArray, TokenTable
@@ -67,8 +67,8 @@ class PairDataset:
     def collate(self, indices: np.ndarray) -> Batch:
         """Gather pairs into one batch, in the order of the indices (B,)."""
         indices = indices.astype(np.int64)
-        source = None if self.source is None else _rows(self.source, indices)
-        return make_batch(indices, _rows(self.target, indices), first=self._first_token, source=source)
+        source = None if self.source is None else _slices(self.source, indices)
+        return make_batch(indices, _slices(self.target, indices), first=self._first_token, source=source)
 
     def collate_packed(self, indices: np.ndarray, shape: PackedShape) -> Batch:
         """Gather pairs into one packed batch, in the order of the indices (B,)."""
@@ -99,6 +99,11 @@ class PairLengths:
         target = self._target.lengths_of(pairs)
         source = np.zeros_like(target) if self._source is None else self._source.lengths_of(pairs)
         return np.stack([source, target]).T
+
+
+def _slices(table: TokenTable, indices: IntArray) -> Slices:
+    """Some sequences of a table."""
+    return Slices(table.tokens, *table.locate(indices))
 
 
 def _rows(table: TokenTable, indices: IntArray) -> tuple[IntArray, IntArray]:

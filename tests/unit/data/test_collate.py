@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtrain.data.collate import gather, make_batch, pad, shift
+from seqtrain.data.collate import Slices, gather, gather_padded, make_batch, shift
 from seqtrain.data.tokens import row_positions
 from seqtrain.data.vocabulary import Vocabulary
 
@@ -17,6 +17,12 @@ ROWS = st.lists(st.lists(st.integers(4, 99), max_size=6), min_size=1, max_size=6
 def flatten(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     flat = np.array([token for row in rows for token in row], dtype=np.int64)
     return flat, np.array([len(row) for row in rows], dtype=np.int64)
+
+
+def slices(rows: list[list[int]]) -> Slices:
+    """The rows as slices of an array that holds them in the reverse order, of the numbers that files have."""
+    flat, lengths = flatten(rows[::-1])
+    return Slices(flat.astype(np.uint16), (np.cumsum(lengths) - lengths)[::-1], lengths[::-1].copy())
 
 
 def test_slices_are_gathered_in_the_order_of_the_starts() -> None:
@@ -32,9 +38,11 @@ def test_nothing_is_gathered_from_nothing() -> None:
 
 
 def test_rows_are_padded_on_the_right() -> None:
-    matrix, positions = pad(*flatten([[4, 5], [6], [7, 8, 9]]))
+    matrix, is_padding = gather_padded(slices([[4, 5], [6], [7, 8, 9]]))
     assert matrix.tolist() == [[4, 5, PAD], [6, PAD, PAD], [7, 8, 9]]
-    assert positions.tolist() == [0, 1, 3, 6, 7, 8]
+    assert matrix.dtype == np.int64
+    assert is_padding.tolist() == [[False, False, True], [False, True, True], [False] * 3]
+    assert gather_padded(slices([[], []]))[0].shape == (2, 0)
 
 
 def test_each_token_is_preceded_by_the_one_before_in_its_row() -> None:
@@ -44,7 +52,7 @@ def test_each_token_is_preceded_by_the_one_before_in_its_row() -> None:
 
 
 def test_a_batch_by_hand() -> None:
-    batch = make_batch(np.array([8, 3]), flatten([[4, EOS], [5, 6, EOS]]), source=flatten([[9, 9, EOS], [7, EOS]]))
+    batch = make_batch(np.array([8, 3]), slices([[4, EOS], [5, 6, EOS]]), source=slices([[9, 9, EOS], [7, EOS]]))
     assert batch.ids.tolist() == [8, 3]
     assert batch.previous_tokens.tolist() == [[EOS, 4, PAD], [EOS, 5, 6]]
     assert batch.targets.tolist() == [[4, EOS, PAD], [5, 6, EOS]]
@@ -57,7 +65,7 @@ def test_a_batch_by_hand() -> None:
 
 
 def test_a_batch_without_sources() -> None:
-    batch = make_batch(np.array([0]), flatten([[4, 5]]), first=np.array([17]))
+    batch = make_batch(np.array([0]), slices([[4, 5]]), first=np.array([17]))
     assert batch.source_tokens is None
     assert batch.source_lengths is None
     assert batch.previous_tokens.tolist() == [[17, 4]]
@@ -66,7 +74,7 @@ def test_a_batch_without_sources() -> None:
 @settings(max_examples=100, deadline=None)
 @given(rows=ROWS)
 def test_batches_equal_those_of_plain_loops(rows: list[list[int]]) -> None:
-    batch = make_batch(np.arange(len(rows)), flatten(rows))
+    batch = make_batch(np.arange(len(rows)), slices(rows))
     width = max(len(row) for row in rows)
     assert batch.targets.tolist() == [row + [PAD] * (width - len(row)) for row in rows]
     previous = [[EOS, *row][: len(row)] for row in rows]
