@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seqtrain.data.building import building
 from seqtrain.data.manifest import checked_digests, listed_files, write_manifest
+from seqtrain.data.records import Records
 from seqtrain.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def cached_folder(root: Path, kind: str, key: str, build: Callable[[Path], None]
         DataError: The cache cannot be written, or `build` raised it.
     """
     target = root / kind / key[:_KEY_LENGTH]
-    if _is_intact(target):
+    if _is_intact(target, Records(root)):
         return target
     try:
         with building(target) as folder:
@@ -53,11 +54,11 @@ def cached_folder(root: Path, kind: str, key: str, build: Callable[[Path], None]
     return target
 
 
-def _is_intact(folder: Path) -> bool:
+def _is_intact(folder: Path, records: Records) -> bool:
     if not folder.is_dir():
         return False
     try:
-        checked_digests(folder, listed_files(folder))
+        checked_digests(folder, listed_files(folder), records=records)
     except DataError as error:
         logger.warning("making a damaged folder of the cache again: %s", error.args[0])
         shutil.rmtree(folder)

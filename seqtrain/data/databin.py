@@ -11,6 +11,7 @@ from seqtrain.data.encoding import Codec
 from seqtrain.data.files import digest, read_text
 from seqtrain.data.indexed import open_indexed
 from seqtrain.data.manifest import checked_digests, listed_files
+from seqtrain.data.records import Records
 from seqtrain.data.tokenizers import Tokenizer, load_tokenizer
 from seqtrain.data.tokens import TokenTable
 from seqtrain.data.vocabulary import Vocabulary
@@ -73,14 +74,31 @@ def split_names(folder: Path) -> list[str]:
     return sorted({name.rsplit(".", 2)[0] if "-" in name else name for name in names})
 
 
-def open_tokens(prefix: Path, vocabulary_size: int) -> TokenTable:
+def open_tokens(prefix: Path, vocabulary_size: int, *, records: Records | None = None) -> TokenTable:
     """Map a pair of token files, after comparing checksums where there are any.
+
+    Args:
+        prefix: The path of both without their suffixes.
+        vocabulary_size: No token may be larger than its last number.
+        records: Of files that were read before; without them both are read, which takes a second for each gigabyte.
 
     Raises:
         DataError: A file is missing, truncated or altered, or belongs to another vocabulary.
     """
-    digests = checked_digests(prefix.parent, [f"{prefix.name}.idx", f"{prefix.name}.bin"])
-    return open_indexed(prefix, vocabulary_size=vocabulary_size, fingerprint=digest(*digests.values()))
+    index, data = f"{prefix.name}.idx", f"{prefix.name}.bin"
+    digests = checked_digests(prefix.parent, [index, data], records=records)
+
+    def check() -> str:
+        open_indexed(prefix, vocabulary_size=vocabulary_size)
+        return "yes"
+
+    if records is not None:
+        question = f"has only tokens below {vocabulary_size} and fits the index {digests[index]}"
+        records.recall(prefix.with_name(data), question, check)
+    fingerprint = digest(*digests.values())
+    return open_indexed(
+        prefix, vocabulary_size=vocabulary_size, fingerprint=fingerprint, is_checked=records is not None
+    )
 
 
 def load_codecs(folder: Path, layout: Layout, *, fallback: Tokenizer | None = None) -> tuple[Codec, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from seqtrain.data.files import digest, read_text
+from seqtrain.data.records import Records
 from seqtrain.errors import DataError
 from seqtrain.files import sha256, write_text_atomically
 
@@ -34,8 +35,13 @@ def _text(files: Mapping[str, object]) -> str:
     return json.dumps({**listed, "digest": digest(json.dumps(listed))}, indent=1) + "\n"
 
 
-def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def checked_digests(folder: Path, names: Iterable[str], *, records: Records | None = None) -> dict[str, str]:
     """The SHA-256 of files of a folder, compared with `dataset.json` where that lists them.
+
+    Args:
+        folder: Of the files.
+        names: Of the files.
+        records: Of digests that are known; without them all files are read.
 
     Raises:
         DataError: A file is missing, or is not what was written.
@@ -44,13 +50,13 @@ def checked_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for name in names:
         try:
-            digests[name] = _checked_digest(folder / name, listed.get(name))
+            digests[name] = _checked_digest(folder / name, listed.get(name), records)
         except OSError as error:
             raise DataError(f"{folder / name}: cannot be read: {error.strerror}") from error
     return digests
 
 
-def _checked_digest(path: Path, entry: Mapping[str, object] | None) -> str:
+def _checked_digest(path: Path, entry: Mapping[str, object] | None, records: Records | None) -> str:
     if not path.is_file():
         raise DataError(f"{path}: missing")
     if entry is not None and path.stat().st_size != entry["size"]:
@@ -58,7 +64,7 @@ def _checked_digest(path: Path, entry: Mapping[str, object] | None) -> str:
             f"{path}: has {path.stat().st_size} bytes instead of {entry['size']}, as {NAME} says",
             remedy="the file was truncated or altered: make the folder again",
         )
-    found = sha256(path)
+    found = sha256(path) if records is None else records.recall(path, "sha256", lambda: sha256(path))
     if entry is not None and found != entry["sha256"]:
         raise DataError(
             f"{path}: its content is not what was written (the checksum differs from {NAME})",

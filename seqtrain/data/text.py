@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
 
 from seqtrain.data.files import COMPRESSIONS, digest, open_binary
+from seqtrain.data.records import Records
 from seqtrain.errors import DataError
 
 _BLOCK = 2**20
@@ -48,21 +50,23 @@ class TextFile:
 
     unit = "lines"
 
-    def __init__(self, path: Path, start: int = 0, stop: int | None = None) -> None:
+    def __init__(self, path: Path, start: int = 0, stop: int | None = None, *, records: Records | None = None) -> None:
         """Name the lines; nothing is read yet.
 
         Args:
             path: The file.
             start: The first line, counted from 0.
             stop: The line behind the last; None takes all that follow.
+            records: Of files that were counted and digested before.
         """
         self.path = path
         self.start = start
         self._stop = stop
+        self._records = records
 
     def part(self, start: int, stop: int) -> TextFile:
         """The lines start ... stop - 1 of a whole file."""
-        return TextFile(self.path, start, stop)
+        return TextFile(self.path, start, stop, records=self._records)
 
     def __iter__(self) -> Iterator[str]:
         """The lines.
@@ -89,6 +93,14 @@ class TextFile:
 
     @cached_property
     def _scan(self) -> _Scan:
+        if self._records is None:
+            return self._read()
+        sha256, num_lines = json.loads(
+            self._records.recall(self.path, "sha256 and lines", lambda: json.dumps(astuple(self._read())))
+        )
+        return _Scan(sha256, num_lines)
+
+    def _read(self) -> _Scan:
         sha256 = hashlib.sha256()
         num_lines, block, last = 0, b"", b"\n"
         with open_binary(self.path) as file:

@@ -22,6 +22,7 @@ from seqtrain.data.databin import (
 from seqtrain.data.encoding import Codec
 from seqtrain.data.files import digest, read_text
 from seqtrain.data.preparation import CodecOptions, encode_split, prepare
+from seqtrain.data.records import Records
 from seqtrain.data.text import Lines, check_parallel, fingerprint
 from seqtrain.data.tokenizers import TokenizerKind, TokenizerOptions, make_tokenizer
 from seqtrain.data.tokens import TokenTable
@@ -107,6 +108,11 @@ class TextTask(Task):
         if folder.is_dir() and not any(folder.iterdir()):
             raise DataError(f"task.data={self.config.data}: the folder is empty")
         return folder
+
+    @property
+    def records(self) -> Records:
+        """What was found out about large files at earlier starts."""
+        return Records(cache_root(self.config.cache))
 
     @property
     def is_data_bin(self) -> bool:
@@ -236,7 +242,8 @@ class TextTask(Task):
         folder = self._prepared if split == "train" and self._prepared is not None else self._encoded(split)
         names = [self.layout.tokens(split, language) for language in self.layout.languages]
         return [
-            open_tokens(folder / name, len(codec.vocabulary)) for name, codec in zip(names, self.codecs, strict=True)
+            open_tokens(folder / name, len(codec.vocabulary), records=self.records)
+            for name, codec in zip(names, self.codecs, strict=True)
         ]
 
     def _encoded(self, split: str) -> Path:
@@ -295,7 +302,7 @@ class TextTask(Task):
                 f"{folder}: has no files {self.layout.tokens(split, self.layout.languages[number])}.idx/.bin",
                 remedy=f"its splits are: {', '.join(split_names(folder))}",
             )
-        return open_tokens(prefix, len(self.codecs[number].vocabulary))
+        return open_tokens(prefix, len(self.codecs[number].vocabulary), records=self.records)
 
     def _check_vocabularies(self, folder: Path) -> None:
         """The data-bin folder was made with the vocabularies that the model has."""

@@ -161,7 +161,7 @@ class LanguageModelingTask(TextTask):
         return None
 
     def _text(self, path: Path) -> TextFile | TextStream:
-        return TextStream(path) if self.is_stream else TextFile(path)
+        return TextStream(path) if self.is_stream else TextFile(path, records=self.records)
 
     def _part(self, path: Path, split: str) -> TextFile | TextStream:
         """The training or validation part of a text: lines of it, or characters of a stream."""

@@ -131,7 +131,7 @@ class TranslationTask(TextTask):
         for name in _VALID_NAMES if split == "valid" else (split,):
             paths = [find_text(folder, f"{name}.{language}") for language in self.layout.languages]
             if paths[0] is not None and paths[1] is not None:
-                return TextFile(paths[0]), TextFile(paths[1])
+                return TextFile(paths[0], records=self.records), TextFile(paths[1], records=self.records)
         return None
 
     def _what_is_there(self, folder: Path) -> str:
