@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.generation.constraints import Place
-from seqtrain.generation.strategy import Expansion, Strategy
+from seqtrain.generation.strategy import Candidates, Expansion, Strategy
 from seqtrain.generation.top_k import top_k
 
 
@@ -20,21 +20,28 @@ class BeamSearch(Strategy):
     least K of the 2 K go on, so that the beam stays full after some hypotheses have ended.
     """
 
+    shares_first_step = True
+
     def __init__(self, end_symbol: int, beam_size: int) -> None:
         self.end_symbol = end_symbol
+        self.beam_size = beam_size
         self.moves_rows = beam_size > 1
 
-    def expand(self, log_probs: Tensor, totals: Tensor, place: Place) -> Expansion:
+    def narrow(self, scores: Tensor, normalizers: Tensor, place: Place) -> Candidates:
+        """See `Strategy`: K that go on and one that ends are all that a row can give to the 2 K best."""
+        values, tokens = top_k(scores, self.beam_size + 1)  # (B, K, V) -> (B, K, K + 1)
+        return Candidates(values - normalizers, tokens)
+
+    def expand(self, candidates: Candidates, totals: Tensor, place: Place) -> Expansion:
         """See `Strategy`."""
-        beam_size = totals.shape[1]
+        beam_size = self.beam_size
         if place.is_first is not None and beam_size > 1:
             totals = totals.clone()
             totals[:, 1:].masked_fill_(place.is_first[:, None], -math.inf)  # rows that are alike count once
-        # K that go on and one that ends are all that a row can give to the 2 K best
-        values, tokens = top_k(log_probs, beam_size + 1)  # (B, K, V) -> (B, K, K + 1)
-        ranked = (values + totals[:, :, None]).flatten(1).topk(2 * beam_size, dim=1)  # -> (B, 2 K), best first
+        sums = (candidates.log_probs + totals[:, :, None]).flatten(1)  # (B, K, K + 1) -> (B, K * (K + 1))
+        ranked = sums.topk(2 * beam_size, dim=1)  # -> (B, 2 K), best first
         rows = ranked.indices // (beam_size + 1)
-        tokens = tokens.flatten(1).gather(1, ranked.indices)
+        tokens = candidates.tokens.expand(-1, beam_size, -1).flatten(1).gather(1, ranked.indices)
         is_end = tokens == self.end_symbol
         going_on = self._first_that_go_on(is_end, beam_size)  # (B, K)
         return Expansion(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,17 @@ class Place:
     is_first: Tensor | None
     text: Tensor | None
 
+    def of(self, sentences: slice) -> Place:
+        """The same for some of the sentences."""
+        return replace(
+            self,
+            lengths=self.lengths[sentences],
+            max_lengths=self.max_lengths[sentences],
+            ids=self.ids[sentences],
+            is_first=None if self.is_first is None else self.is_first[sentences],
+            text=None if self.text is None else self.text[sentences],
+        )
+
 
 class Constraint(ABC):
     """Forbids tokens.
@@ -52,8 +63,8 @@ class Constraint(ABC):
     reads_text: bool = False
 
     @abstractmethod
-    def apply(self, log_probs: Tensor, place: Place) -> None:
-        """Set the log-probabilities (B, K, V) of forbidden tokens to minus infinity, in place."""
+    def apply(self, scores: Tensor, place: Place) -> None:
+        """Set the scores (B, K, V) of forbidden tokens to minus infinity, in place."""
 
 
 class MaximumLength(Constraint):
@@ -62,13 +73,13 @@ class MaximumLength(Constraint):
     def __init__(self, end_symbol: int) -> None:
         self.end_symbol = end_symbol
 
-    def apply(self, log_probs: Tensor, place: Place) -> None:
+    def apply(self, scores: Tensor, place: Place) -> None:
         """See `Constraint`."""
         if not place.can_be_full:
             return
         is_full = (place.lengths >= place.max_lengths)[:, None]
-        log_probs[:, :, : self.end_symbol].masked_fill_(is_full[:, :, None], -math.inf)
-        log_probs[:, :, self.end_symbol + 1 :].masked_fill_(is_full[:, :, None], -math.inf)
+        scores[:, :, : self.end_symbol].masked_fill_(is_full[:, :, None], -math.inf)
+        scores[:, :, self.end_symbol + 1 :].masked_fill_(is_full[:, :, None], -math.inf)
 
 
 class MinimumLength(Constraint):
@@ -78,12 +89,12 @@ class MinimumLength(Constraint):
         self.end_symbol = end_symbol
         self.min_len = min_len
 
-    def apply(self, log_probs: Tensor, place: Place) -> None:
+    def apply(self, scores: Tensor, place: Place) -> None:
         """See `Constraint`."""
         if place.smallest_length >= self.min_len:
             return
         is_short = (place.lengths < self.min_len) & (place.lengths < place.max_lengths)
-        log_probs[:, :, self.end_symbol].masked_fill_(is_short[:, None], -math.inf)
+        scores[:, :, self.end_symbol].masked_fill_(is_short[:, None], -math.inf)
 
 
 class NoRepeatedNgrams(Constraint):
@@ -95,7 +106,7 @@ class NoRepeatedNgrams(Constraint):
         self.size = size
         self.padding_symbol = padding_symbol
 
-    def apply(self, log_probs: Tensor, place: Place) -> None:
+    def apply(self, scores: Tensor, place: Place) -> None:
         """See `Constraint`."""
         assert place.text is not None
         text = place.text[:, :, 1:]  # the start symbol is no token of the text
@@ -107,4 +118,4 @@ class NoRepeatedNgrams(Constraint):
         is_repeated = (ngrams[..., :-1] == context[:, :, None]).all(dim=-1)
         # padding is forbidden anyway, so it stands for: nothing is to be forbidden
         forbidden = torch.where(is_repeated, ngrams[..., -1], self.padding_symbol)
-        log_probs.scatter_(2, forbidden, -math.inf)
+        scores.scatter_(2, forbidden, -math.inf)

@@ -1,4 +1,4 @@
-"""A model, or several, at work on one batch: tokens in, log-probabilities of the next tokens out.
+"""A model, or several, at work on one batch: tokens in, distributions of the next tokens out.
 
 Shapes: B sentences, K rows a sentence, N = B * K rows, V entries of the target vocabulary.
 """
@@ -10,19 +10,23 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from seqtrain.generation.predictions import LazyPredictions, Predictions
 from seqtrain.models.base import DecoderCache, DecoderModel, EncoderDecoderModel
+from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.prepared_decoder import PreparedDecoder
 
 
 class Decoder(ABC):
     """What a search needs of a model."""
 
-    @abstractmethod
-    def step(self, tokens: Tensor) -> Tensor:
-        """Read the newest token of each row, (N,) int64.
+    @property
+    def shares_first_step(self) -> bool:
+        """Whether the first step may read one row a sentence, (B,), for its hypotheses are alike."""
+        return False
 
-        Returns:
-            The log-probabilities (N, V) float32 of each row's next token, in memory that the caller may change.
-        """
+    @abstractmethod
+    def step(self, tokens: Tensor) -> Predictions:
+        """Read the newest token of each row, (N,) int64, and predict its next one."""
 
     @abstractmethod
     def reorder(self, parents: Tensor) -> None:
@@ -38,23 +42,47 @@ class ModelDecoder(Decoder):
 
     Args:
         model: What decodes.
-        cache: For all rows.
+        cache: For all rows; a new one.
         temperature: Divides the logits.
+        prepared: The model's decoder, laid out for this; None calls the model itself.
     """
 
     def __init__(
-        self, model: EncoderDecoderModel | DecoderModel, cache: DecoderCache, temperature: float = 1.0
+        self,
+        model: EncoderDecoderModel | DecoderModel,
+        cache: DecoderCache,
+        temperature: float = 1.0,
+        *,
+        prepared: PreparedDecoder | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
         self.temperature = temperature
+        self.prepared = prepared
+        self._adopt()
 
-    def step(self, tokens: Tensor) -> Tensor:
+    @property
+    def shares_first_step(self) -> bool:
         """See `Decoder`."""
-        logits = self.model.decode_step(tokens, self.cache)  # (N, V)
-        if self.temperature != 1:
-            logits = logits.float() / self.temperature
-        return torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+        return self.prepared is not None
+
+    def step(self, tokens: Tensor) -> Predictions:
+        """See `Decoder`."""
+        features = self._read(tokens)
+        logits = _unchanged if self.prepared is None else self.prepared.logits
+        return LazyPredictions(features, logits, self.temperature)
+
+    def _adopt(self) -> None:
+        if self.prepared is not None:
+            assert isinstance(self.cache, TransformerCache), "the cache of a decoder that can be prepared"
+            self.prepared.adopt(self.cache)
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """What `LazyPredictions` makes logits of: features (N, D), or the logits (N, V) themselves."""
+        if self.prepared is None:
+            return self.model.decode_step(tokens, self.cache)
+        assert isinstance(self.cache, TransformerCache), "see _adopt"
+        return self.prepared.step(tokens, self.cache)
 
     def reorder(self, parents: Tensor) -> None:
         """See `Decoder`."""
@@ -76,10 +104,19 @@ class WindowDecoder(ModelDecoder):
         batch_size: Sentences.
         beam_size: Rows a sentence.
         temperature: Divides the logits.
+        prepared: See `ModelDecoder`.
     """
 
-    def __init__(self, model: DecoderModel, batch_size: int, beam_size: int, temperature: float = 1.0) -> None:
-        super().__init__(model, model.init_cache(batch_size, beam_size), temperature)
+    def __init__(
+        self,
+        model: DecoderModel,
+        batch_size: int,
+        beam_size: int,
+        temperature: float = 1.0,
+        *,
+        prepared: PreparedDecoder | None = None,
+    ) -> None:
+        super().__init__(model, model.init_cache(batch_size, beam_size), temperature, prepared=prepared)
         self.model: DecoderModel = model
         self.beam_size = beam_size
         self.window_size: int = model.max_positions[1]
@@ -87,7 +124,12 @@ class WindowDecoder(ModelDecoder):
         # (t, N): the tokens in the cache
         self.window: Tensor = torch.empty(0, batch_size * beam_size, dtype=torch.long, device=device)
 
-    def step(self, tokens: Tensor) -> Tensor:
+    @property
+    def shares_first_step(self) -> bool:
+        """See `Decoder`; the window has all rows."""
+        return False
+
+    def step(self, tokens: Tensor) -> Predictions:
         """See `Decoder`."""
         if len(self.window) == self.window_size:
             self._slide()
@@ -97,8 +139,9 @@ class WindowDecoder(ModelDecoder):
     def _slide(self) -> None:
         self.window = self.window[self.window_size - self.window_size // 2 :]
         self.cache = self.model.init_cache(self.window.shape[1] // self.beam_size, self.beam_size)
+        self._adopt()
         for tokens in self.window:
-            self.model.decode_step(tokens, self.cache)
+            self._read(tokens)
 
     def reorder(self, parents: Tensor) -> None:
         """See `Decoder`."""
@@ -109,3 +152,7 @@ class WindowDecoder(ModelDecoder):
         """See `Decoder`."""
         super().keep(sentences)
         self.window = self.window.unflatten(1, (-1, self.beam_size))[:, sentences].flatten(1)
+
+
+def _unchanged(logits: Tensor) -> Tensor:
+    return logits

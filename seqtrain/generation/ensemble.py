@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from seqtrain.generation.decoder import Decoder
+from seqtrain.generation.predictions import MeanPredictions, Predictions
 
 
 class EnsembleDecoder(Decoder):
@@ -17,9 +16,14 @@ class EnsembleDecoder(Decoder):
     def __init__(self, members: Sequence[Decoder]) -> None:
         self.members = members
 
-    def step(self, tokens: Tensor) -> Tensor:
+    @property
+    def shares_first_step(self) -> bool:
         """See `Decoder`."""
-        return mean_of_probabilities([member.step(tokens) for member in self.members])
+        return all(member.shares_first_step for member in self.members)
+
+    def step(self, tokens: Tensor) -> Predictions:
+        """See `Decoder`."""
+        return MeanPredictions([member.step(tokens) for member in self.members])
 
     def reorder(self, parents: Tensor) -> None:
         """See `Decoder`."""
@@ -30,8 +34,3 @@ class EnsembleDecoder(Decoder):
         """See `Decoder`."""
         for member in self.members:
             member.keep(sentences)
-
-
-def mean_of_probabilities(log_probs: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the mean of n probabilities: logsumexp(log p) - log n."""
-    return torch.logsumexp(torch.stack(list(log_probs)), dim=0) - math.log(len(log_probs))

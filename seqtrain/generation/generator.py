@@ -18,8 +18,10 @@ from seqtrain.errors import ConfigError
 from seqtrain.generation.beam_search import BeamSearch
 from seqtrain.generation.constraints import Constraint, MaximumLength, MinimumLength, NoRepeatedNgrams
 from seqtrain.generation.decoder import Decoder, ModelDecoder, WindowDecoder
-from seqtrain.generation.ensemble import EnsembleDecoder, mean_of_probabilities
+from seqtrain.generation.ensemble import EnsembleDecoder
 from seqtrain.generation.hypothesis import Hypothesis
+from seqtrain.generation.predictions import mean_of_probabilities
+from seqtrain.generation.preparation import Preparation
 from seqtrain.generation.sampling import Sampling
 from seqtrain.generation.scoring import LengthPenalty, target_log_probs
 from seqtrain.generation.search import Rules, Search, Start
@@ -130,7 +132,9 @@ class SearchGenerator(Generator):
             unk_penalty=config.unk_penalty,
             constraints=self._constraints(),
             length_penalty=LengthPenalty(config.length_penalty if config.normalize_scores else 0.0),
+            num_best=config.nbest,
         )
+        self.preparations = [Preparation(model, config.quantization) for model in models]
 
     @property
     def max_sentences(self) -> int:
@@ -145,14 +149,14 @@ class SearchGenerator(Generator):
         return [*constraints, MaximumLength(eos)]
 
     def _generate(self, batch: Batch) -> list[list[Hypothesis]]:
-        decoders = [self._decoder(model, batch) for model in self.models]
+        decoders = [self._decoder(preparation, batch) for preparation in self.preparations]
         decoder = decoders[0] if len(decoders) == 1 else EnsembleDecoder(decoders)
         start = self._start(batch)
         search = Search(decoder, self.strategy, rules=self.rules, start=start, beam_size=self.beam_size)
-        return [hypotheses[: self.config.nbest] for hypotheses in search.run()]
+        return search.run()
 
     @abstractmethod
-    def _decoder(self, model: Model, batch: Batch) -> Decoder:
+    def _decoder(self, preparation: Preparation, batch: Batch) -> Decoder:
         """A model, ready to write the batch."""
 
     @abstractmethod
@@ -178,12 +182,14 @@ class SequenceGenerator(SearchGenerator):
         """See `Generator`; the targets are not read, so they may have any length."""
         return (min(model.max_positions[0] for model in self.models), _UNLIMITED)
 
-    def _decoder(self, model: Model, batch: Batch) -> Decoder:
+    def _decoder(self, preparation: Preparation, batch: Batch) -> Decoder:
+        model = preparation.model
         assert isinstance(model, EncoderDecoderModel)
         assert batch.source_tokens is not None, "an encoder needs sources"
         assert batch.source_lengths is not None, "an encoder needs sources"
         encoded = model.encode(batch.source_tokens, batch.source_lengths)
-        return ModelDecoder(model, model.init_cache(encoded, self.beam_size), self.config.temperature)
+        cache = model.init_cache(encoded, self.beam_size)
+        return ModelDecoder(model, cache, self.config.temperature, prepared=preparation.decoder())
 
     def _start(self, batch: Batch) -> Start:
         assert batch.source_lengths is not None, "an encoder needs sources"
@@ -223,9 +229,11 @@ class ContinuationGenerator(SearchGenerator):
         beginning = previous_tokens[previous_tokens != self.vocabulary.pad][1:]
         return torch.cat([beginning.cpu(), hypothesis.tokens])
 
-    def _decoder(self, model: Model, batch: Batch) -> Decoder:
+    def _decoder(self, preparation: Preparation, batch: Batch) -> Decoder:
+        model = preparation.model
         assert isinstance(model, DecoderModel)
-        return WindowDecoder(model, len(batch), self.beam_size, self.config.temperature)
+        prepared = preparation.decoder()
+        return WindowDecoder(model, len(batch), self.beam_size, self.config.temperature, prepared=prepared)
 
     def _start(self, batch: Batch) -> Start:
         tokens = batch.previous_tokens

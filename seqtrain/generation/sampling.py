@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.generation.constraints import Place
-from seqtrain.generation.strategy import Expansion, Strategy
+from seqtrain.generation.strategy import Candidates, Expansion, Strategy
 from seqtrain.generation.top_k import top_k as top_k_of
 
 
@@ -37,11 +37,17 @@ class Sampling(Strategy):
         self.top_p = top_p
         self.seed = seed
 
-    def expand(self, log_probs: Tensor, totals: Tensor, place: Place) -> Expansion:
+    def narrow(self, scores: Tensor, normalizers: Tensor, place: Place) -> Candidates:
+        """See `Strategy`: the token that each row draws."""
+        log_probs = scores.sub_(normalizers)
+        draws = uniform_draws(self.seed, place.ids, num_samples=scores.shape[1], step=place.step)
+        tokens = sample(log_probs, draws, top_k=self.top_k, top_p=self.top_p)[:, :, None]  # (B, K, 1)
+        return Candidates(log_probs.gather(2, tokens), tokens)
+
+    def expand(self, candidates: Candidates, totals: Tensor, place: Place) -> Expansion:
         """See `Strategy`."""
-        draws = uniform_draws(self.seed, place.ids, num_samples=totals.shape[1], step=place.step)
-        tokens = sample(log_probs, draws, top_k=self.top_k, top_p=self.top_p)  # (B, K)
-        sums = totals + log_probs.gather(2, tokens[:, :, None])[:, :, 0]
+        tokens = candidates.tokens[:, :, 0]
+        sums = totals + candidates.log_probs[:, :, 0]
         is_end = tokens == self.end_symbol
         rows = torch.arange(totals.shape[1], device=totals.device).expand_as(totals)
         return Expansion(

@@ -25,28 +25,35 @@ class LengthPenalty:
         return total / float(length**self.exponent)
 
 
-def make_hypotheses(paths: Paths, origins: list[int], penalty: LengthPenalty) -> list[list[Hypothesis]]:
+def make_hypotheses(
+    paths: Paths, origins: list[int], penalty: LengthPenalty, *, num_best: int
+) -> list[list[Hypothesis]]:
     """The hypotheses of B sentences, best first; of equal ones, the one that ended first.
 
     Args:
         paths: What the search wrote.
         origins: For each sentence the step that wrote the hypothesis's first token.
         penalty: Gives the scores.
+        num_best: The most of each sentence.
     """
     # what a step added is the difference of the sums; those before the origin are 0
     positional_scores = paths.totals.diff(dim=2, prepend=torch.zeros(*paths.totals.shape[:2], 1))
+    last_totals = paths.totals.gather(2, paths.ends[:, :, None])[:, :, 0].tolist()
     hypotheses = []
     for sentence, (count, origin) in enumerate(zip(paths.counts.tolist(), origins, strict=True)):
-        ends = paths.ends[sentence, :count].tolist()
-        candidates = [
-            Hypothesis(
-                tokens=paths.tokens[sentence, slot, origin : end + 1].clone(),
-                score=penalty.score(float(paths.totals[sentence, slot, end]), end + 1 - origin),
-                positional_scores=positional_scores[sentence, slot, origin : end + 1].clone(),
-            )
-            for slot, end in enumerate(ends)
-        ]
-        hypotheses.append(sorted(candidates, key=lambda hypothesis: hypothesis.score, reverse=True))
+        ends = paths.ends[sentence].tolist()
+        scores = [penalty.score(last_totals[sentence][slot], ends[slot] + 1 - origin) for slot in range(count)]
+        best = sorted(range(count), key=scores.__getitem__, reverse=True)[:num_best]
+        hypotheses.append(
+            [
+                Hypothesis(
+                    tokens=paths.tokens[sentence, slot, origin : ends[slot] + 1].clone(),
+                    score=scores[slot],
+                    positional_scores=positional_scores[sentence, slot, origin : ends[slot] + 1].clone(),
+                )
+                for slot in best
+            ]
+        )
     return hypotheses
 
 

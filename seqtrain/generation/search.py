@@ -15,11 +15,14 @@ from torch import Tensor
 from seqtrain.generation.constraints import Constraint, Place
 from seqtrain.generation.decoder import Decoder
 from seqtrain.generation.hypothesis import Endings, History, Hypothesis
+from seqtrain.generation.predictions import Predictions
 from seqtrain.generation.scoring import LengthPenalty, make_hypotheses
-from seqtrain.generation.strategy import Expansion, Strategy
+from seqtrain.generation.strategy import Candidates, Expansion, Strategy
 
 _STEPS_BETWEEN_POLLS = 8  # on a GPU, where asking how many sentences are done makes the host wait
-_SHARE_THAT_LEAVES = 0.25  # of the sentences of a batch; each time that some leave, the caches are copied
+_ROWS_AT_ONCE = 120  # whose distributions a CPU's caches hold
+_SHARE_THAT_LEAVES = 0.125  # of the sentences of a batch; each time that some leave, the caches are copied
+_GRANULARITY = 8  # of the sentences that stay: oneDNN makes kernels for each new number of rows
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Rules:
         unk_penalty: Subtracted from the unknown symbol's log-probability.
         constraints: Forbid tokens.
         length_penalty: Ranks what has ended.
+        num_best: Hypotheses that are returned for each sentence.
     """
 
     padding_symbol: int
@@ -71,6 +75,7 @@ class Rules:
     unk_penalty: float
     constraints: Sequence[Constraint]
     length_penalty: LengthPenalty
+    num_best: int
 
 
 class Search:
@@ -142,22 +147,63 @@ class Search:
             offsets = torch.arange(self.parents.shape[0], device=self.parents.device) * self.beam_size
             self.decoder.reorder((self.parents + offsets[:, None]).flatten())
         place = self._place(step)
-        log_probs = self.decoder.step(self.tokens.flatten())
-        log_probs = log_probs.view(*self.tokens.shape, -1)  # (N, V) -> (B, K, V)
-        log_probs[:, :, self.rules.padding_symbol] = -math.inf
-        if self.rules.unk_penalty != 0:
-            log_probs[:, :, self.rules.unknown_symbol] -= self.rules.unk_penalty
-        self._take(step, self._choose(log_probs, place))
+        is_shared = self._shares_first_step and step == 0
+        tokens = self.tokens[:, 0] if is_shared else self.tokens.flatten()
+        predictions = self.decoder.step(tokens)
+        self._take(step, self._choose(predictions, place, num_rows=1 if is_shared else self.beam_size))
 
-    def _choose(self, log_probs: Tensor, place: Place) -> Expansion:
-        """Let sentences that are inside their beginning read on, and the others choose."""
-        forced = self._forced(log_probs, place) if place.step + 1 < self.longest_beginning else None
-        if forced is not None and place.step + 1 < self.shortest_beginning:
-            return forced
-        for constraint in self.rules.constraints:
-            constraint.apply(log_probs, place)
-        chosen = self.strategy.expand(log_probs, self.totals, place)
-        return chosen if forced is None else self._merge(place.step, chosen, forced)
+    @property
+    def _shares_first_step(self) -> bool:
+        """Whether the rows of a sentence are alike at first, and model and strategy make use of it."""
+        return self.longest_beginning == 1 and self.decoder.shares_first_step and self.strategy.shares_first_step
+
+    def _choose(self, predictions: Predictions, place: Place, *, num_rows: int) -> Expansion:
+        """Let sentences that are inside their beginning read on, and the others choose.
+
+        Args:
+            predictions: Of all rows.
+            place: Where the search stands.
+            num_rows: Of a sentence.
+        """
+        num_sentences = self.tokens.shape[0]
+        forced: list[Tensor] = []
+        candidates: list[Candidates] = []
+        num_at_once = self._num_sentences_at_once(num_rows)
+        for first in range(0, num_sentences, num_at_once):
+            sentences = slice(first, min(first + num_at_once, num_sentences))
+            distribution = predictions.rows(slice(first * num_rows, sentences.stop * num_rows))
+            scores = distribution.scores.unflatten(0, (-1, num_rows))  # (B', K, V)
+            normalizers = distribution.normalizers.unflatten(0, (-1, num_rows))  # (B', K, 1)
+            self._punish(scores)
+            if place.step + 1 < self.longest_beginning:
+                forced.append(self._gains(scores, place.step, sentences) - normalizers[:, :, 0])
+            if place.step + 1 >= self.shortest_beginning:
+                here = place.of(sentences)
+                for constraint in self.rules.constraints:
+                    constraint.apply(scores, here)
+                candidates.append(self.strategy.narrow(scores, normalizers, here))
+        if not candidates:
+            return self._forced(torch.cat(forced), place)
+        chosen = self.strategy.expand(_joined(candidates), self.totals, place)
+        return chosen if not forced else self._merge(place.step, chosen, self._forced(torch.cat(forced), place))
+
+    def _num_sentences_at_once(self, num_rows: int) -> int:
+        """Few enough that a CPU's caches hold their distributions; on a GPU all."""
+        if self.tokens.device.type != "cpu":
+            return self.tokens.shape[0]
+        return max(1, _ROWS_AT_ONCE // num_rows)
+
+    def _punish(self, scores: Tensor) -> None:
+        scores[:, :, self.rules.padding_symbol] = -math.inf
+        if self.rules.unk_penalty != 0:
+            scores[:, :, self.rules.unknown_symbol] -= self.rules.unk_penalty
+
+    def _gains(self, scores: Tensor, step: int, sentences: slice) -> Tensor:
+        """The scores (B', K) of the next tokens of the beginnings."""
+        return scores.gather(2, self._next_of_beginning(step)[sentences, :, None])[:, :, 0]
+
+    def _next_of_beginning(self, step: int) -> Tensor:
+        return self.start.tokens[:, step + 1, None].expand(-1, self.beam_size)  # (B, K)
 
     def _place(self, step: int) -> Place:
         is_first = self.start.lengths == step + 1 if step < self.longest_beginning else None
@@ -172,10 +218,14 @@ class Search:
             text=self.text,
         )
 
-    def _forced(self, log_probs: Tensor, place: Place) -> Expansion:
-        """What happens in sentences that are still inside their beginning: every row reads on."""
-        tokens = self.start.tokens[:, place.step + 1, None].expand(-1, self.beam_size)  # (B, K)
-        gains = log_probs.gather(2, tokens[:, :, None])[:, :, 0]
+    def _forced(self, gains: Tensor, place: Place) -> Expansion:
+        """What happens in sentences that are still inside their beginning: every row reads on.
+
+        Args:
+            gains: (B, K), the log-probabilities of what is read.
+            place: Where the search stands.
+        """
+        tokens = self._next_of_beginning(place.step)
         is_written = (place.lengths >= 0)[:, None]
         totals = self.totals + torch.where(is_written, gains, 0.0)
         rows = torch.arange(self.beam_size, device=tokens.device).expand_as(tokens)
@@ -206,18 +256,19 @@ class Search:
         """Let the sentences that are done leave, if they are worth a copy of the caches."""
         is_done = (self.endings.counts >= self.beam_size) | (step >= self.start.origins + self.start.max_lengths)
         num_done = int(is_done.sum())
-        num_left = len(self.origins) - num_done
-        if num_left > 0 and num_done < _SHARE_THAT_LEAVES * len(self.origins):
+        num_kept = -(-(len(self.origins) - num_done) // _GRANULARITY) * _GRANULARITY
+        num_leaving = len(self.origins) - num_kept
+        if num_kept > 0 and num_leaving < max(1, _SHARE_THAT_LEAVES * len(self.origins)):
             return
-        self._collect(is_done.nonzero().flatten())
-        left = (~is_done).nonzero().flatten()
-        self._keep(left)
+        order = is_done.to(torch.uint8).argsort(descending=True, stable=True)  # those that are done first
+        self._collect(order[:num_leaving])
+        self._keep(order[num_leaving:].sort().values)
 
     def _collect(self, done: Tensor) -> None:
         """Rebuild the hypotheses of sentences that are done, (B',) int64."""
         paths = self.history.select(done).trace(self.endings.select(done), self.rules.end_symbol)
         origins = self.start.origins[done].tolist()
-        hypotheses = make_hypotheses(paths, origins, self.rules.length_penalty)
+        hypotheses = make_hypotheses(paths, origins, self.rules.length_penalty, num_best=self.rules.num_best)
         for sentence, found in zip(self.sentences[done].tolist(), hypotheses, strict=True):
             self.results[sentence] = found
 
@@ -233,3 +284,9 @@ class Search:
         self.endings, self.history = self.endings.select(left), self.history.select(left)
         self.decoder.keep(left)
         self._measure()
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    if len(parts) == 1:
+        return parts[0]
+    return Candidates(torch.cat([part.log_probs for part in parts]), torch.cat([part.tokens for part in parts]))

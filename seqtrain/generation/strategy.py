@@ -11,6 +11,19 @@ from seqtrain.generation.constraints import Place
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """The C next tokens of each row that can be chosen.
+
+    Attributes:
+        log_probs: (B, K, C) float32.
+        tokens: (B, K, C) int64.
+    """
+
+    log_probs: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
 class Expansion:
     """One step further: which candidates end, and which rows the search goes on with, for B sentences of K rows.
 
@@ -36,16 +49,28 @@ class Strategy(ABC):
 
     Attributes:
         moves_rows: Whether a row may continue another than itself.
+        shares_first_step: Whether one distribution is enough for rows that are alike.
     """
 
     moves_rows: bool
+    shares_first_step: bool = False
 
     @abstractmethod
-    def expand(self, log_probs: Tensor, totals: Tensor, place: Place) -> Expansion:
-        """Choose.
+    def narrow(self, scores: Tensor, normalizers: Tensor, place: Place) -> Candidates:
+        """Choose C candidates for each row, by its own distribution; called for some sentences at a time.
 
         Args:
-            log_probs: (B, K, V) float32, of each row's next token.
+            scores: (B, K, V) float32, may be changed; (B, 1, V) in a first step that is shared.
+            normalizers: (B, K, 1), what log-probabilities are less than scores; or (B, 1, 1).
+            place: Where the search stands, for these sentences.
+        """
+
+    @abstractmethod
+    def expand(self, candidates: Candidates, totals: Tensor, place: Place) -> Expansion:
+        """Choose among the candidates of each sentence.
+
+        Args:
+            candidates: From `narrow`, for all sentences; (B, 1, C) where the first step is shared.
             totals: (B, K), the rows' sums of log-probabilities so far.
             place: Where the search stands.
         """

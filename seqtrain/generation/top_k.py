@@ -29,10 +29,10 @@ def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     blocked = num_blocks * _BLOCK_SIZE
     blocks = values[..., :blocked].unflatten(-1, (num_blocks, _BLOCK_SIZE))
     chosen = blocks.amax(dim=-1).topk(k, dim=-1, sorted=False).indices[..., None]  # (..., k, 1)
-    candidates = blocks.gather(-2, chosen.expand(*chosen.shape[:-1], _BLOCK_SIZE)).flatten(-2)
-    indices = (chosen * _BLOCK_SIZE + torch.arange(_BLOCK_SIZE, device=values.device)).flatten(-2)
+    inside = torch.arange(_BLOCK_SIZE, device=values.device)
+    indices = torch.add(inside, chosen, alpha=_BLOCK_SIZE).flatten(-2)  # (..., k * block)
     rest = torch.arange(blocked, values.shape[-1], device=values.device)  # what fills no block
-    candidates = torch.cat([candidates, values[..., blocked:]], dim=-1)
-    indices = torch.cat([indices, rest.expand(*indices.shape[:-1], -1)], dim=-1)
-    greatest = candidates.topk(k, dim=-1)
+    if len(rest) > 0:
+        indices = torch.cat([indices, rest.expand(*indices.shape[:-1], -1)], dim=-1)
+    greatest = values.gather(-1, indices).topk(k, dim=-1)
     return greatest.values, indices.gather(-1, greatest.indices)

@@ -22,6 +22,7 @@ from seqtrain.nn.flops import BACKWARD_AND_FORWARD, output_flops, stack_flops
 from seqtrain.nn.init import embedding_table, linear_without_bias
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.packed_layout import PackedLayout
+from seqtrain.nn.prepared_decoder import DecoderParts
 from seqtrain.nn.transformer import DecoderStack, EncoderStack
 
 if TYPE_CHECKING:
@@ -97,8 +98,6 @@ class Transformer(EncoderDecoderModel):
         flops += output_flops(num_targets, self.output_weight, maps)
         return BACKWARD_AND_FORWARD * flops
 
-        return functional.linear(features, self.output_weight)
-
     def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
         """See `EncoderDecoderModel`: (B, S), (B,), (B, T) -> logits (B, T, V)."""
         memory = self.encode(source_tokens, source_lengths)
@@ -147,6 +146,16 @@ class Transformer(EncoderDecoderModel):
         layout = Layout(len(tokens), 1, len(tokens))
         x = self.decoder_input(tokens[:, None], self.target_embedding.weight, layout, cache.num_steps)  # (N, D)
         return functional.linear(self._project(self.decoder.step(x, cache)), self.output_weight)
+
+    def decoder_parts(self) -> DecoderParts:
+        """See `PreparesDecoder`."""
+        return DecoderParts(
+            input=self.decoder_input,
+            table=self.target_embedding.weight,
+            stack=self.decoder,
+            projection=self.feature_projection,
+            output_weight=self.output_weight,
+        )
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)

@@ -18,6 +18,7 @@ from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
 from seqtrain.nn.flops import BACKWARD_AND_FORWARD, output_flops, stack_flops
 from seqtrain.nn.init import embedding_table, linear_without_bias
 from seqtrain.nn.layout import Layout
+from seqtrain.nn.prepared_decoder import DecoderParts
 from seqtrain.nn.transformer import DecoderStack
 
 if TYPE_CHECKING:
@@ -101,6 +102,16 @@ class TransformerLM(DecoderModel):
         layout = Layout(len(tokens), 1, len(tokens))
         x = self.decoder_input(tokens[:, None], self.target_embedding.weight, layout, cache.num_steps)  # (N, D)
         return functional.linear(self._project(self.decoder.step(x, cache)), self.output_weight)
+
+    def decoder_parts(self) -> DecoderParts:
+        """See `PreparesDecoder`."""
+        return DecoderParts(
+            input=self.decoder_input,
+            table=self.target_embedding.weight,
+            stack=self.decoder,
+            projection=self.feature_projection,
+            output_weight=self.output_weight,
+        )
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)

@@ -19,7 +19,8 @@ def expand(log_probs: Tensor, totals: Tensor, is_first: Tensor | None = None) ->
     lengths = torch.zeros(len(totals), dtype=torch.long)
     ids = torch.arange(len(totals))
     here = Place(0, lengths, lengths, 0, False, ids=ids, is_first=is_first, text=None)
-    return BeamSearch(EOS, totals.shape[1]).expand(log_probs, totals, here)
+    search = BeamSearch(EOS, totals.shape[1])
+    return search.expand(search.narrow(log_probs, torch.zeros(*totals.shape, 1), here), totals, here)
 
 
 def successors(**scores: float) -> list[float]:
@@ -82,3 +83,27 @@ def test_one_row_is_greedy_search() -> None:
     step = expand(log_probs, torch.zeros(2, 1))
     assert step.tokens.tolist() == [[B], [C]]
     assert step.ended.tolist() == [[False], [True]]
+
+
+def test_a_shared_first_step_is_that_of_rows_that_are_alike() -> None:
+    row = successors(a=-1.0, b=-2.0, c=-3.0, e=-1.5)
+    search = BeamSearch(EOS, 2)
+    here = Place(
+        0, torch.zeros(1), torch.zeros(1), 0, False, ids=torch.arange(1), is_first=torch.tensor([True]), text=None
+    )
+    shared, whole = (
+        search.expand(
+            search.narrow(torch.tensor([[row] * count]), torch.zeros(1, count, 1), here), torch.zeros(1, 2), here
+        )
+        for count in (1, 2)
+    )
+    for one, other in zip(vars(shared).values(), vars(whole).values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_log_probabilities_are_scores_less_their_normalizers() -> None:
+    search = BeamSearch(EOS, 1)
+    here = Place(0, torch.zeros(1), torch.zeros(1), 0, False, ids=torch.arange(1), is_first=None, text=None)
+    found = search.narrow(torch.tensor([[successors(a=5.0, b=3.0)]]), torch.tensor([[[6.0]]]), here)
+    assert found.log_probs.tolist() == [[[-1.0, -3.0]]]
+    assert found.tokens.tolist() == [[[A, B]]]

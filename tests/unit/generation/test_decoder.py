@@ -6,15 +6,20 @@ import torch
 from torch import Tensor
 
 from seqtrain.generation.decoder import ModelDecoder, WindowDecoder
+from seqtrain.generation.predictions import Predictions
 from tests.unit.generation.fakes import LatticeModel, LetterTask, RandomLM
 
 TASK = LetterTask(num_letters=8)
 
 
+def log_probs_of(predictions: Predictions) -> Tensor:
+    return predictions.rows(slice(None)).log_probs()
+
+
 def test_log_probabilities_are_float32_in_memory_of_their_own() -> None:
     model = LatticeModel({"</s>": {"a": 0.6, "b": 0.4}}, TASK).bfloat16()
     cache = model.init_cache((torch.tensor([[4, 2]]), torch.tensor([2])), 1)
-    log_probs = ModelDecoder(model, cache).step(torch.tensor([2]))
+    log_probs = log_probs_of(ModelDecoder(model, cache).step(torch.tensor([2])))
     assert log_probs.dtype is torch.float32
     before = model.table.detach().clone()
     log_probs.fill_(0)
@@ -35,7 +40,7 @@ def test_a_window_that_is_full_begins_anew_with_its_newest_half() -> None:
     starts = [0, 0, 0, 0, 2, 2, 4, 4, 6]
     for step, start in enumerate(starts):
         expected = log_probs_after(tokens[:, start : step + 1], model)
-        torch.testing.assert_close(decoder.step(tokens[:, step]), expected)
+        torch.testing.assert_close(log_probs_of(decoder.step(tokens[:, step])), expected)
 
 
 def test_the_window_follows_its_rows() -> None:
@@ -48,4 +53,4 @@ def test_the_window_follows_its_rows() -> None:
     decoder.keep(torch.tensor([1]))
     # the second sentence's rows, exchanged; the newest two of each, then token 4
     histories = torch.tensor([[6, 8, 4], [6, 8, 9]])
-    torch.testing.assert_close(decoder.step(torch.tensor([4, 9])), log_probs_after(histories, model))
+    torch.testing.assert_close(log_probs_of(decoder.step(torch.tensor([4, 9]))), log_probs_after(histories, model))

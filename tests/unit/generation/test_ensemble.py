@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from seqtrain.config.root import GenerationConfig
-from seqtrain.generation.ensemble import mean_of_probabilities
 from seqtrain.generation.generator import Generator, Hypothesis, Scorer, SequenceGenerator
+from seqtrain.generation.predictions import mean_of_probabilities
 from seqtrain.models.base import Model
 from seqtrain.testing.fakes import collate
 from tests.unit.generation.fakes import LatticeModel, LetterTask, RandomModel

@@ -39,7 +39,7 @@ def hand_drawn() -> tuple[History, Endings]:
 
 def test_hypotheses_are_rebuilt_from_who_continued_whom() -> None:
     history, endings = hand_drawn()
-    short, long = make_hypotheses(history.trace(endings, EOS), [0], LengthPenalty(1.0))[0]
+    short, long = make_hypotheses(history.trace(endings, EOS), [0], LengthPenalty(1.0), num_best=2)[0]
     assert short.tokens.tolist() == [10, 12, EOS]
     assert short.positional_scores.tolist() == [-1, -0.5, -0.25]
     assert short.score == -1.75 / 3
@@ -50,14 +50,14 @@ def test_hypotheses_are_rebuilt_from_who_continued_whom() -> None:
 
 def test_what_stands_before_the_origin_is_no_part_of_the_hypothesis() -> None:
     history, endings = hand_drawn()
-    hypotheses = make_hypotheses(history.trace(endings, EOS), [1], LengthPenalty(0.0))[0]
+    hypotheses = make_hypotheses(history.trace(endings, EOS), [1], LengthPenalty(0.0), num_best=2)[0]
     assert [hypothesis.tokens.tolist() for hypothesis in hypotheses] == [[12, EOS], [13, 14, EOS]]
 
 
 def test_hypotheses_of_equal_score_stay_in_the_order_in_which_they_ended() -> None:
     history, endings = hand_drawn()
     endings.totals[0, :2] = torch.tensor([-3.0, -4.0])
-    hypotheses = make_hypotheses(history.trace(endings, EOS), [0], LengthPenalty(1.0))[0]
+    hypotheses = make_hypotheses(history.trace(endings, EOS), [0], LengthPenalty(1.0), num_best=2)[0]
     assert [hypothesis.score for hypothesis in hypotheses] == [-1, -1]
     assert [len(hypothesis.tokens) for hypothesis in hypotheses] == [3, 4]
 

@@ -1,0 +1,83 @@
+"""A model whose decoder is laid out for generation, if it is one that can be."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from seqtrain.config.sections import Quantization
+from seqtrain.errors import ConfigError
+from seqtrain.models.base import Model
+from seqtrain.nn.packed_linear import multiplies_int8
+from seqtrain.nn.prepared_decoder import DecoderParts, DecodingFormat, PreparedDecoder, can_be_prepared
+
+__all__ = ["Preparation", "PreparesDecoder"]
+
+
+@runtime_checkable
+class PreparesDecoder(Protocol):
+    """A model whose `decode_step` is what `PreparedDecoder` computes from these parts, with a `TransformerCache`.
+
+    A class says so for itself: what inherits from it may decode in another way, and is asked for its own word.
+    """
+
+    def decoder_parts(self) -> DecoderParts:
+        """The modules that a step goes through."""
+        ...
+
+
+class Preparation:
+    """A model and its prepared decoder, which is made when it is first needed, and anew after the weights changed.
+
+    Args:
+        model: What decodes.
+        quantization: How large weights are held.
+
+    Raises:
+        ConfigError: The model or the machine cannot decode with 8-bit integers.
+    """
+
+    def __init__(self, model: Model, quantization: Quantization = Quantization.none) -> None:
+        self.model = model
+        self._int8 = quantization is Quantization.int8
+        self._can_be_prepared = "decoder_parts" in vars(type(model))
+        self._decoder: PreparedDecoder | None = None
+        self._made_from: tuple[object, ...] = ()
+        if self._int8:
+            self._require_int8()
+
+    def decoder(self) -> PreparedDecoder | None:
+        """The decoder in the number format of the current context; None for a model that cannot be prepared."""
+        if not self._can_be_prepared:
+            return None
+        assert isinstance(self.model, PreparesDecoder)
+        parts = self.model.decoder_parts()
+        if not can_be_prepared(parts.stack):
+            return None
+        device_type = parts.output_weight.device.type
+        dtype = parts.output_weight.dtype
+        if torch.is_autocast_enabled(device_type):
+            dtype = torch.get_autocast_dtype(device_type)
+        # an optimizer, or loading, changes parameters in place, which torch counts
+        made_from = (dtype, *((id(value), value._version) for value in self.model.parameters()))
+        if made_from != self._made_from:
+            self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8))
+            self._made_from = made_from
+        return self._decoder
+
+    def _require_int8(self) -> None:
+        remedy = "leave generation.quantization at none"
+        if not self._can_be_prepared:
+            name = type(self.model).__name__
+            raise ConfigError(
+                f"generation.quantization=int8, but a {name} has no decoder_parts to hold as 8-bit integers",
+                remedy=remedy,
+            )
+        device = next(self.model.parameters()).device
+        if device.type != "cpu" or not multiplies_int8():
+            raise ConfigError(
+                "generation.quantization=int8 needs a CPU with instructions for products of 8-bit integers (VNNI), "
+                f"but the model is on {device.type}" + ("" if device.type != "cpu" else ", and this one has none"),
+                remedy=remedy,
+            )

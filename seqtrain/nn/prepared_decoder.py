@@ -1,0 +1,212 @@
+"""A Transformer decoder that is laid out for generation: the same function, step by step, with fewer operations.
+
+Shapes: B sentences, K hypotheses a sentence, N = B * K rows, H heads, d features of a head, D features, C slots of the
+cache, S memory tokens, V entries of the vocabulary.
+
+Weights are copied once, in the number format of the products and in the order that the hardware likes; the scale of
+attention is part of the queries' weights. On a CPU attention is two matrix products in float32: a step has few queries
+and many keys, for which the fused kernel is slow, and the sizes change at every step, for which oneDNN would make a
+kernel each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqtrain.nn.attention import CrossAttention, SelfAttention
+from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.embedding import InputEmbedding
+from seqtrain.nn.feed_forward import FeedForward
+from seqtrain.nn.layout import Layout
+from seqtrain.nn.options import Activation
+from seqtrain.nn.packed_linear import PackedLinear, pack_linear
+from seqtrain.nn.transformer import DecoderLayer, DecoderStack, ResidualNorm
+
+__all__ = ["DecoderParts", "DecodingFormat", "PreparedDecoder", "can_be_prepared"]
+
+
+@dataclass(frozen=True)
+class DecodingFormat:
+    """How a decoder is laid out.
+
+    Attributes:
+        dtype: Of the matrix products.
+        int8: Hold large weights as 8-bit integers; on a CPU only.
+    """
+
+    dtype: torch.dtype = torch.float32
+    int8: bool = False
+
+
+@dataclass(frozen=True)
+class DecoderParts:
+    """The modules that a step of generation goes through, in their order.
+
+    Attributes:
+        input: From tokens to rows.
+        table: (V, E), the token embeddings.
+        stack: The layers.
+        projection: Between the last layer and the output layer, where their widths differ.
+        output_weight: (V, D), the output layer, which has no bias.
+    """
+
+    input: InputEmbedding
+    table: Tensor
+    stack: DecoderStack
+    projection: nn.Linear | None
+    output_weight: Tensor
+
+
+class PreparedDecoder:
+    """A decoder in evaluation mode; see `DecodingFormat`."""
+
+    def __init__(self, parts: DecoderParts, form: DecodingFormat) -> None:
+        self._parts = parts
+        self._dtype = form.dtype
+        self._device_type = parts.output_weight.device.type
+        self._layers = [_PreparedLayer(layer, form) for layer in parts.stack.layers if isinstance(layer, DecoderLayer)]
+        self._norm = None if parts.stack.norm is None else _Norm(parts.stack.norm, form.dtype)
+        self._projection: PackedLinear | None = None
+        if parts.projection is not None:
+            self._projection = pack_linear(parts.projection.weight, parts.projection.bias, form.dtype)
+        self._output = pack_linear(parts.output_weight, None, form.dtype, int8=form.int8)
+
+    def adopt(self, cache: TransformerCache) -> None:
+        """Bring the memory of an empty cache into the number format of attention."""
+        cache.dtype = torch.float32 if self._device_type == "cpu" else self._dtype
+        if cache.memory is not None:
+            cache.memory = [(key.to(cache.dtype), value.to(cache.dtype)) for key, value in cache.memory]
+
+    def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
+        """Read the newest token of each row: (N,) -> the features (N, D) that the output layer reads.
+
+        Where all hypotheses of each sentence have the same token, one row a sentence, (B,), is enough.
+        """
+        layout = Layout(len(tokens), 1, len(tokens))
+        x = self._parts.input(tokens[:, None], self._parts.table, layout, cache.num_steps).to(self._dtype)
+        cache.start_step(x.device, len(tokens) // cache.batch_size)
+        for number, layer in enumerate(self._layers):
+            x = layer.step(x, cache, number)
+        if self._norm is not None:
+            x = self._norm(x)
+        return x if self._projection is None else self._projection(x)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The output layer, (R, D) -> (R, V) float32."""
+        return self._output(features).float()
+
+
+class _Norm:
+    """A layer norm whose weights are in the format of the rows."""
+
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
+        self._shape = list(norm.normalized_shape)
+        self._weight, self._bias = norm.weight.detach().to(dtype, copy=True), norm.bias.detach().to(dtype, copy=True)
+        self._epsilon = norm.eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, self._shape, self._weight, self._bias, self._epsilon)
+
+
+class _Sublayer:
+    """Residual connection and norm around a function that ends in a linear map, which adds the residual by itself."""
+
+    def __init__(self, norm: ResidualNorm, last: PackedLinear, dtype: torch.dtype) -> None:
+        self._norm = _Norm(norm, dtype)
+        self._normalize_before = norm.normalize_before
+        self._last = last
+
+    def enter(self, x: Tensor) -> Tensor:
+        return self._norm(x) if self._normalize_before else x
+
+    def leave(self, x: Tensor, hidden: Tensor) -> Tensor:
+        x = self._last(hidden, x)
+        return x if self._normalize_before else self._norm(x)
+
+
+class _PreparedLayer:
+    def __init__(self, layer: DecoderLayer, form: DecodingFormat) -> None:
+        own = layer.self_attention
+        self._num_heads = own.num_heads
+        self._query_key_value = _pack_scaled(own, own.query_key_value, form)
+        self._self = _Sublayer(layer.self_attention_norm, _pack(own.output, form), form.dtype)
+        self._query: PackedLinear | None = None
+        if layer.cross_attention is not None:
+            assert layer.cross_attention_norm is not None, "a layer that reads a memory"
+            self._query = _pack_scaled(layer.cross_attention, layer.cross_attention.query, form)
+            output = _pack(layer.cross_attention.output, form)
+            self._cross = _Sublayer(layer.cross_attention_norm, output, form.dtype)
+        self._inner, self._activation = _pack(layer.feed_forward.inner, form), _activation(layer.feed_forward)
+        self._feed_forward = _Sublayer(layer.feed_forward_norm, _pack(layer.feed_forward.outer, form), form.dtype)
+
+    def step(self, x: Tensor, cache: TransformerCache, number: int) -> Tensor:
+        """Rows (N, D) -> (N, D)."""
+        projected = self._query_key_value(self._self.enter(x))  # (N, D) -> (N, 3 * D)
+        query, key, value = self._split(projected, cache.batch_size, 3)
+        key, value = cache.append(number, key, value)
+        x = self._self.leave(x, _attend(query, key, value, cache.ancestry_bias).to(x.dtype))
+        if self._query is not None:
+            assert cache.memory is not None, "a layer that reads a memory"
+            (query,) = self._split(self._query(self._cross.enter(x)), cache.batch_size, 1)
+            x = self._cross.leave(x, _attend(query, *cache.memory[number], cache.memory_bias).to(x.dtype))
+        hidden = self._feed_forward.enter(x)
+        if self._activation is Activation.relu:
+            hidden = self._inner.relu(hidden)
+        else:
+            hidden = functional.gelu(self._inner(hidden))
+        return self._feed_forward.leave(x, hidden.to(x.dtype))
+
+    def _split(self, rows: Tensor, batch_size: int, parts: int) -> tuple[Tensor, ...]:
+        """(N, parts * D) -> `parts` of (B, H, K, d)."""
+        return (
+            rows.view(batch_size, -1, parts, self._num_heads, rows.shape[1] // (parts * self._num_heads))
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """softmax(q k' + bias) v: scaled queries (B, H, K, d) over keys and values (B, H, S, d) -> rows (N, D)."""
+    query = query.to(key.dtype)
+    if query.device.type == "cpu":
+        scores = torch.matmul(query, key.transpose(2, 3))
+        if bias is not None:
+            scores += bias
+        heads = torch.matmul(torch.softmax(scores, dim=-1), value)
+    else:
+        if bias is not None:
+            bias = bias.to(query.dtype)
+        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
+    return heads.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _pack(linear: nn.Linear, form: DecodingFormat) -> PackedLinear:
+    return pack_linear(linear.weight, linear.bias, form.dtype, int8=form.int8)
+
+
+def _pack_scaled(attention: SelfAttention | CrossAttention, linear: nn.Linear, form: DecodingFormat) -> PackedLinear:
+    """Make the first D output features, which are the queries, smaller by sqrt(d)."""
+    width = linear.in_features
+    weight, bias = linear.weight.detach().clone(), linear.bias.detach().clone()
+    scale = (width // attention.num_heads) ** -0.5
+    weight[:width] *= scale
+    bias[:width] *= scale
+    return pack_linear(weight, bias, form.dtype, int8=form.int8)
+
+
+def _activation(network: FeedForward) -> Activation:
+    return network.activation
+
+
+def can_be_prepared(stack: DecoderStack) -> bool:
+    """Whether the layers are those of this package, and no one's variation of them."""
+    kinds = {"self_attention": SelfAttention, "cross_attention": CrossAttention, "feed_forward": FeedForward}
+    return all(
+        type(layer) is DecoderLayer
+        and all(type(getattr(layer, name)) in (kind, type(None)) for name, kind in kinds.items())
+        for layer in stack.layers
+    )

@@ -1,0 +1,96 @@
+"""A decoder that is laid out for generation computes what its modules compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqtrain.models.transformer.model import Transformer
+from seqtrain.models.transformer.schema import TransformerConfig
+from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.options import Activation
+from seqtrain.nn.prepared_decoder import DecodingFormat, PreparedDecoder, can_be_prepared
+from seqtrain.testing.fakes import TinyTask
+
+BEAM = 3
+SOURCES = torch.tensor([[4, 5, 6, 2], [7, 2, 1, 1]])
+LENGTHS = torch.tensor([4, 2])
+SIZES = {"layers": 2, "embed_dim": 16, "ffn_embed_dim": 32, "attention_heads": 4}
+
+
+def make_model(**options: Any) -> Transformer:
+    torch.manual_seed(1)
+    fields: dict[str, Any] = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in SIZES.items()}
+    model = Transformer(TransformerConfig(**{**fields, **options}), TinyTask())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))  # biases and norms too
+    return model.eval()
+
+
+def steps_of(model: Transformer, *, prepared: PreparedDecoder | None, num_steps: int = 9) -> Tensor:
+    """The logits (steps, N, V) while hypotheses take turns; of a sentence that stays alone at last."""
+    cache = model.init_cache(model.encode(SOURCES, LENGTHS), BEAM)
+    assert isinstance(cache, TransformerCache)
+    if prepared is not None:
+        prepared.adopt(cache)
+    found = []
+    for step in range(num_steps):
+        num_sentences = cache.batch_size
+        tokens = (torch.arange(num_sentences * BEAM) + 3 * step) % 7 + 4
+        logits = model.decode_step(tokens, cache) if prepared is None else prepared.logits(prepared.step(tokens, cache))
+        found.append(logits.float()[-BEAM:])
+        offsets = torch.arange(num_sentences)[:, None] * BEAM
+        cache.reorder((offsets + torch.tensor([1, 1, step % BEAM])).flatten())
+        if step == 6:
+            cache.keep(torch.tensor([1]))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"encoder_normalize_before": True, "decoder_normalize_before": True},
+        {"activation_fn": Activation.gelu, "layernorm_embedding": True},
+        {"share_all_embeddings": True},
+        {"decoder_input_dim": 8, "decoder_output_dim": 12},
+    ],
+)
+def test_the_logits_are_the_models(options: dict[str, Any]) -> None:
+    model = make_model(**options)
+    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat())
+    with torch.no_grad():
+        torch.testing.assert_close(steps_of(model, prepared=prepared), steps_of(model, prepared=None))
+
+
+def test_in_bfloat16_they_are_near() -> None:
+    model = make_model()
+    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat(torch.bfloat16))
+    with torch.no_grad():
+        found, expected = steps_of(model, prepared=prepared), steps_of(model, prepared=None)
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_a_first_step_of_one_row_a_sentence_is_that_of_rows_that_are_alike() -> None:
+    model = make_model()
+    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat())
+    logits = []
+    with torch.no_grad():
+        for num_rows in (1, BEAM):
+            cache = model.init_cache(model.encode(SOURCES, LENGTHS), BEAM)
+            assert isinstance(cache, TransformerCache)
+            first = prepared.step(torch.full((2 * num_rows,), 2), cache)
+            second = prepared.step(torch.arange(2 * BEAM) + 4, cache)
+            logits.append(torch.cat([prepared.logits(first[:: len(first) // 2]), prepared.logits(second)]))
+    torch.testing.assert_close(*logits)
+
+
+def test_layers_that_are_someones_variation_cannot_be_prepared() -> None:
+    model = make_model()
+    assert can_be_prepared(model.decoder)
+    model.decoder.layers[1].feed_forward = nn.Identity()
+    assert not can_be_prepared(model.decoder)
