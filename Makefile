@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format type test faults cover bench bench-train bench-start bench-growth bench-summary docs clean
+.PHONY: help venv demo lint format type test faults cover bench bench-train bench-data bench-start bench-growth bench-summary docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: bench-train  ## Measure the speed of training and of generation
 
 bench-train: $(INSTALLED)  ## Measure the speed of training against its peers (BENCH= options of benchmarks.train)
 	$(BIN)/python -m benchmarks.train $(BENCH)
+
+bench-data: $(INSTALLED)  ## Measure planning, collation and preprocessing (BENCH= options of benchmarks.data_speed)
+	$(BIN)/python -m benchmarks.data_speed $(BENCH)
 
 bench-start: $(INSTALLED)  ## Measure how fast commands come up, against a Hydra application that does nothing
 	$(BIN)/python -m benchmarks.start_speed $(BENCH)
