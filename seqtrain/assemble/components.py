@@ -88,14 +88,16 @@ def prepare_runtime(config: RuntimeConfig, distributed: DistributedConfig | None
     """
     from seqtrain.training.distributed import SingleProcess, join_processes
     from seqtrain.training.precision import MixedPrecision, resolve_device, resolve_dtype
-    from seqtrain.training.runtime import prepare_process
+    from seqtrain.training.runtime import prepare_process, speed_up_float32
 
     rank = this_rank() if distributed is not None else Rank()
     prepare_process(config.num_threads, config.deterministic)
     device = resolve_device(config.device, rank.local_rank)
+    dtype = resolve_dtype(config.precision, device)
+    speed_up_float32(device, dtype, deterministic=config.deterministic)
     return Runtime(
         device,
-        MixedPrecision(resolve_dtype(config.precision, device), device),
+        MixedPrecision(dtype, device),
         SingleProcess() if distributed is None else join_processes(rank, distributed, device),
     )
 

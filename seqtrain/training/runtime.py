@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-__all__ = ["prepare_process"]
+__all__ = ["prepare_process", "speed_up_float32"]
 
 # Everything elementwise that MKL's vector library computes for torch on the CPU. Its first call of each function is not
 # thread-safe: with several threads one of them now and then takes another code path, and the last bits differ from run
@@ -36,6 +36,18 @@ def prepare_process(num_threads: int | None, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
         torch.use_deterministic_algorithms(True)
+
+
+def speed_up_float32(device: torch.device, dtype: torch.dtype, *, deterministic: bool) -> None:
+    """Let a GPU that trains in a short number format round what is left of float32 products to TensorFloat-32.
+
+    Args:
+        device: Where the model is.
+        dtype: The number format of the products; in float32 nothing is rounded.
+        deterministic: Whether results must be the same everywhere; then nothing is rounded either.
+    """
+    if device.type == "cuda" and dtype is not torch.float32 and not deterministic:
+        torch.set_float32_matmul_precision("high")
 
 
 def _keep_freed_memory() -> None:

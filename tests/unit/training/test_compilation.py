@@ -177,3 +177,19 @@ def test_numbers_of_tokens_are_those_of_each_batch() -> None:
     compiled = CompiledLoss(module, CompileOptions("eager", is_one_graph=True))
     for batch in (collate([([5, 6, 2], [5, 2]), ([7, 2], [7, 2])]), make_batch(TASK, 5, (1, 7))):
         assert_close(compiled(batch).logs, module(batch).logs)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_deterministic", [False, True])
+def test_a_gpu_compiles_two_graphs_for_padded_batches_and_no_more(is_deterministic: bool) -> None:
+    device = torch.device("cuda")
+    module = make_module(TASK).to(device)
+    compiled = CompiledLoss(module, CompileOptions(is_one_graph=True, is_deterministic=is_deterministic))
+    for lengths in ((3, 9), (3, 3)):
+        compiled(make_batch(TASK, 8, lengths).to(device)).loss_sum.backward()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for number, (num_sentences, lengths) in enumerate([(5, (2, 5)), (12, (1, 4)), (2, (5, 15)), (3, (4, 4))]):
+            batch = make_batch(TASK, num_sentences, lengths, seed=number).to(device)
+            output, expected = compiled(batch), module(batch)
+            assert_close(output.loss_sum, expected.loss_sum)
+            assert_close(gradients(module, output.loss_sum), gradients(module, expected.loss_sum))

@@ -5,6 +5,7 @@ Wherever the host wants to know a number there, torch fails; every operator that
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -15,12 +16,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from seqtrain.data.batch import Batch
+from seqtrain.optimizers.adam import AdamConfig
+from seqtrain.optimizers.torch_adam import Adam
 from seqtrain.testing.fakes import TinyTask
+from seqtrain.training.delivery import deliver
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.ema import ExponentialAverage
 from seqtrain.training.metrics import MetricSums
 from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.recording import CudaTape, RecordedPass
 from seqtrain.training.reduction import LocalSum
+from seqtrain.training.skipping import HostCopy
 from seqtrain.training.step import Learner, UpdateOptions, run_update
 from tests.unit.training.traced import make_batch, make_module, packed_batches
 
@@ -126,3 +132,38 @@ def num_operators(form: str, num_layers: int) -> int:
 @pytest.mark.parametrize("form", ["padded", "packed"])
 def test_a_layer_sends_no_more_operators_than_it_did(form: str) -> None:
     assert num_operators(form, 3) - num_operators(form, 2) <= MOST_OPERATORS[form]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_recorded", [False, True])
+@pytest.mark.parametrize("form", ["padded", "packed"])
+def test_the_host_waits_for_no_gpu_in_an_update(form: str, is_recorded: bool) -> None:
+    if form == "padded" and is_recorded:
+        pytest.skip("batches of one shape alone are recorded")
+    device = torch.device("cuda")
+    module = make_module(TASK, dropout=0.1).to(device)
+    learner = Learner(
+        task=TASK,
+        module=module,
+        optimizer=Adam(AdamConfig(), [{"params": list(module.parameters())}]),
+        precision=MixedPrecision(torch.bfloat16, device),
+        reduction=LocalSum(module),
+        processes=SingleProcess(),
+        device=device,
+        average=ExponentialAverage(module.model, 0.9),
+        recording=RecordedPass(module, CudaTape(device)) if is_recorded else None,
+    )
+    assert learner.average is not None
+    host = make_batch(TASK, 8, (3, 9)) if form == "padded" else next(packed_batches(TASK, 64))
+    updates, sums = [[host.pin_memory(), host.pin_memory()]] * 8, MetricSums()
+    try:
+        for number, delivery in enumerate(deliver(updates, device), start=1):
+            options = UpdateOptions(clip_norm=1.0, seed=1)
+            result = run_update(learner, delivery.on_device, sums, options=options, first_batch=(1, 2 * number))
+            learner.average.update(number, result.outcome.skipped)
+            HostCopy(result.outcome.is_bad)
+            if number == 4:  # kernels are made, the optimizer has its state, the pass is recorded
+                torch.cuda.set_sync_debug_mode("error")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(sums.read()["loss"])

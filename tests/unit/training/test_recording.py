@@ -18,7 +18,8 @@ from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
 from seqtrain.testing.fakes import TinyTask
-from seqtrain.training.recording import RecordedPass, Tape
+from seqtrain.training.compilation import CompileOptions
+from seqtrain.training.recording import CudaTape, RecordedPass, Tape
 from seqtrain.training.step import TrainableModule
 from tests.unit.training.traced import make_module, packed_batches
 
@@ -167,3 +168,20 @@ def test_a_loss_that_cannot_be_recorded_goes_on_as_it_is_written(
     assert_close(results, expected)
     assert tape.num_repeated == 1
     assert "another loss" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_cuda_graph_gives_what_the_host_sends(is_compiled: bool) -> None:
+    """The same random numbers too, from the same seeds."""
+    device = torch.device("cuda")
+    module, recorded = (make_module(TASK, dropout=0.3).to(device) for _ in range(2))
+    if is_compiled:
+        for each in (module, recorded):
+            each.compile_training(CompileOptions())
+    repeat = RecordedPass(recorded, CudaTape(device))
+    expected = passes(module, lambda batch: step_of(module)(batch.to(device)), num_batches=2)
+    results = passes(recorded, lambda batch: repeat(batch.to(device), step_of(recorded)), num_batches=2)
+    assert repeat._is_recorded
+    for result, values in zip(results, expected, strict=True):
+        assert_close(result, values)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from seqtrain.training.runtime import prepare_process
+from seqtrain.training.runtime import prepare_process, speed_up_float32
 
 COUNT_FAULTS = """
 import resource, torch
-from seqtrain.training.runtime import prepare_process
+from seqtrain.training.runtime import prepare_process, speed_up_float32
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -60,3 +60,22 @@ def test_deterministic_algorithms_are_asked_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     prepare_process(1, deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "deterministic", "expected"),
+    [
+        ("cuda", torch.bfloat16, False, "high"),
+        ("cuda", torch.bfloat16, True, "highest"),
+        ("cuda", torch.float32, False, "highest"),
+        ("cpu", torch.bfloat16, False, "highest"),
+    ],
+)
+def test_float32_products_are_rounded_on_a_gpu_in_short_formats_alone(
+    device: str, dtype: torch.dtype, deterministic: bool, expected: str
+) -> None:
+    try:
+        speed_up_float32(torch.device(device), dtype, deterministic=deterministic)
+        assert torch.get_float32_matmul_precision() == expected
+    finally:
+        torch.set_float32_matmul_precision("highest")
