@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, nargs="*", default=EXAMPLES)
     parser.add_argument("--types", type=int, nargs="*", default=TYPES, help="sizes of the vocabulary")
-    parser.add_argument("--updates", type=int, default=60)
+    parser.add_argument("--updates", type=int, default=200, help="the next shard is planned during the first ones")
     parser.add_argument("--width", type=int, default=64, help="of the model")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine with other work")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
