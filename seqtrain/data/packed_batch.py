@@ -81,16 +81,18 @@ class _Placing:
         """Place one side, whose sentences have these lengths (B,)."""
         ends = np.cumsum(lengths)
         starts, num_tokens = ends - lengths, int(ends[-1])
+        tokens = np.arange(num_tokens)
+        numbers = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)  # (N,) of each token's sentence
         columns = np.zeros(side.num_rows, dtype=np.int64)
-        columns[:num_tokens] = np.arange(num_tokens) - np.repeat(starts, lengths)
+        columns[:num_tokens] = tokens - starts[numbers]
         row_starts = starts[self._first_sentences[self._attention_rows]]  # the tokens before each one's attention row
         first_places = self._attention_rows * side.row_length + starts - row_starts  # (B,)
-        taken = np.repeat(first_places, lengths) + columns[:num_tokens]  # (N,)
+        taken = tokens + (first_places - starts)[numbers]  # (N,)
         num_places = self._shape.num_attention_rows * side.row_length
         sequences = np.full(num_places, -1, dtype=np.int32)
-        sequences[taken] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        sequences[taken] = numbers
         rows = np.full(num_places, side.num_rows - 1, dtype=np.int64)
-        rows[taken] = np.arange(num_tokens)
+        rows[taken] = tokens
         places = np.full(side.num_rows, np.argmax(sequences < 0), dtype=np.int64)
         places[:num_tokens] = taken
         shape = (self._shape.num_attention_rows, side.row_length)

@@ -12,12 +12,13 @@ Shapes: N examples.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from seqtrain.data.batching import SHARD_SIZE, Limits, filter_by_length
+from seqtrain.data.batching import SHARD_SIZE, Indices, Limits, filter_by_length
 from seqtrain.data.dataset import IterationOptions, Lengths
 from seqtrain.data.random_streams import Purpose, random_stream
 from seqtrain.data.tokens import IntArray
@@ -65,7 +66,7 @@ class LengthTotals:
     totals: tuple[int, int] = (0, 0)
     longest: tuple[int, int] = (0, 0)
 
-    def with_lengths(self, lengths: IntArray) -> LengthTotals:
+    def with_lengths(self, lengths: np.ndarray) -> LengthTotals:
         """Those of more examples, (N, 2)."""
         totals, longest = lengths.sum(axis=0, dtype=np.int64), lengths.max(axis=0, initial=0)
         return LengthTotals(
@@ -118,7 +119,7 @@ class PackedShape:
         return self.num_sequences + max(-(-side.num_rows // side.num_columns) for side in sides)
 
 
-def cut_packed(lengths: IntArray, shape: PackedShape) -> IntArray:
+def cut_packed(lengths: np.ndarray, shape: PackedShape) -> IntArray:
     """Cut a row of examples into batches, each as large as the shape allows.
 
     Args:
@@ -128,21 +129,21 @@ def cut_packed(lengths: IntArray, shape: PackedShape) -> IntArray:
     Returns:
         (num_batches + 1,) bounds: batch b is bounds[b] ... bounds[b + 1] - 1.
     """
-    ends = _ends(lengths, shape.source.num_rows - 1, shape.target.num_rows - 1).data
-    row_ends = _ends(lengths, shape.source.row_length, shape.target.row_length).data
-    start, bounds = 0, [0]
-    while start < len(lengths):
-        end, stop = min(ends[start], start + shape.num_sequences), start
+    row, start, bounds = _Row(lengths), 0, [0]
+    room = shape.source.num_rows - 1, shape.target.num_rows - 1
+    row_room = shape.source.row_length, shape.target.row_length
+    while start < row.num_examples:
+        end, stop = row.end(start, min(start + shape.num_sequences, row.num_examples), room), start
         for _ in range(shape.num_attention_rows):
-            stop = row_ends[stop]
-            if stop >= end:
+            stop = row.end(stop, end, row_room)
+            if stop == end:
                 break
-        start = min(stop, end)
+        start = stop
         bounds.append(start)
     return np.array(bounds, dtype=np.int64)
 
 
-def attention_rows(lengths: IntArray, shape: PackedShape) -> IntArray:
+def attention_rows(lengths: np.ndarray, shape: PackedShape) -> IntArray:
     """The attention row of each sentence of a batch.
 
     Args:
@@ -152,25 +153,41 @@ def attention_rows(lengths: IntArray, shape: PackedShape) -> IntArray:
     Returns:
         (B,) ascending.
     """
-    ends = _ends(lengths, shape.source.row_length, shape.target.row_length).data
-    bounds, position = [], 0
-    while position < len(lengths):
-        bounds.append(position)
-        position = ends[position]
-    assert len(bounds) <= shape.num_attention_rows, "the plan has cut the batch so that it fits"
-    starts = np.zeros(len(lengths), dtype=np.int64)
-    starts[bounds[1:]] = 1
-    return np.cumsum(starts)
+    row, position = _Row(lengths), 0
+    room = shape.source.row_length, shape.target.row_length
+    begins = np.zeros(len(lengths), dtype=np.int64)
+    while (position := row.end(position, row.num_examples, room)) < row.num_examples:
+        begins[position] = 1
+    numbers = np.cumsum(begins)
+    assert numbers[-1] < shape.num_attention_rows, "the plan has cut the batch so that it fits"
+    return numbers
 
 
-def _ends(lengths: IntArray, source_room: int, target_room: int) -> IntArray:
-    """For a beginning at each example, the one behind the last that fits: (N,), at least one further."""
-    ends = np.full(len(lengths), len(lengths), dtype=np.int64)
-    for side, room in enumerate((source_room, target_room)):
-        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-        np.cumsum(lengths[:, side], out=offsets[1:])
-        np.minimum(ends, np.searchsorted(offsets, offsets[:-1] + room, side="right") - 1, out=ends)
-    return ends
+class _Row:
+    """Examples in a row, and how many of them fit."""
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        """Add the lengths up.
+
+        Args:
+            lengths: (N, 2) source and target tokens.
+        """
+        self.num_examples = len(lengths)
+        offsets = np.zeros((2, len(lengths) + 1), dtype=np.int64)
+        np.cumsum(lengths, axis=0, dtype=np.int64, out=offsets[:, 1:].T)
+        self._source, self._target = offsets[0].data, offsets[1].data
+
+    def end(self, start: int, stop: int, room: tuple[int, int]) -> int:
+        """The example behind the last that fits, with all from `start` on.
+
+        Args:
+            start: The first example.
+            stop: Where to end at the latest.
+            room: Source and target tokens.
+        """
+        source, target = self._source, self._target
+        stop = bisect_right(source, source[start] + room[0], start, stop + 1) - 1
+        return bisect_right(target, target[start] + room[1], start, stop + 1) - 1
 
 
 class PackedPlan:
@@ -209,9 +226,9 @@ class PackedPlan:
         for start, bounds in self._bounds.items():
             num_batches = len(bounds) - 1
             if first < num_batches:
-                order, _ = self._order(start)
+                order = self._order(start, self._rows(start))
                 for number in range(first, num_batches):
-                    yield order[bounds[number] : bounds[number + 1]] + start
+                    yield order[bounds[number] : bounds[number + 1]] + np.int64(start)
             first = max(0, first - num_batches)
 
     def _find_shape(self, starts: IntArray) -> PackedShape | None:
@@ -225,20 +242,25 @@ class PackedPlan:
                 self.filtered[reason] = self.filtered.get(reason, 0) + count
         return PackedShape.of(totals, max_tokens, self._limits.max_sentences) if totals.num_examples else None
 
-    def _order(self, start: int) -> tuple[IntArray, IntArray]:
-        """The examples of a shard in the order of this epoch, as numbers in the shard, and their lengths."""
-        options, rows = self._options, self._rows(start)
-        order = filter_by_length(rows, self._limits)[0].astype(np.int64)
-        if options.shuffle:
-            random_stream(Purpose.example_order, options.seed, options.epoch, start).shuffle(order)
-        return order, rows[order]
+    def _order(self, start: int, rows: np.ndarray) -> Indices:
+        """The examples of a shard in the order of this epoch, as numbers in the shard.
+
+        Args:
+            start: The shard's first example.
+            rows: The lengths of its examples, in their own order.
+        """
+        order, _ = filter_by_length(rows, self._limits)
+        if self._options.shuffle:
+            random_stream(Purpose.example_order, self._options.seed, self._options.epoch, start).shuffle(order)
+        return order
 
     def _cut(self, start: int) -> IntArray:
-        _, lengths = self._order(start)
-        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(lengths, self.shape)
+        rows = self._rows(start)
+        order = self._order(start, rows)
+        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(rows[order], self.shape)
 
-    def _rows(self, start: int) -> IntArray:
-        return np.asarray(self._lengths[start : start + self._shard_size], dtype=np.int64)
+    def _rows(self, start: int) -> np.ndarray:
+        return self._lengths[start : start + self._shard_size]
 
 
 def _round_up(number: float, multiple: int) -> int:
