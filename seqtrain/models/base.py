@@ -90,13 +90,6 @@ class Model(nn.Module, ABC):
         """The longest source and the longest target that the model takes, in tokens, the end symbol included."""
         return (2**31 - 1, 2**31 - 1)
 
-    def sharding_units(self) -> list[nn.Module]:
-        """The parts that distributed.strategy=fsdp gathers one after another, so that few are whole at a time.
-
-        Each is called as a function by the forward pass, and nothing outside of it reads its parameters. By default
-        they are the members of every nn.ModuleList; what is in none, or lies inside another member, is no unit of its
-        own. A model whose lists are used in another way names its units here.
-        """
     def training_flops(self, counts: TokenCounts) -> float:
         """The floating-point operations of matrix products that training on so many tokens takes.
 
@@ -110,6 +103,13 @@ class Model(nn.Module, ABC):
         num_tokens = max(counts.num_source_tokens, counts.num_target_tokens)
         return 6.0 * num_tokens * sum(matrix.numel() for matrix in matrices)
 
+    def sharding_units(self) -> list[nn.Module]:
+        """The parts that distributed.strategy=fsdp gathers one after another, so that few are whole at a time.
+
+        Each is called as a function by the forward pass, and nothing outside of it reads its parameters. By default
+        they are the members of every nn.ModuleList; what is in none, or lies inside another member, is no unit of its
+        own. A model whose lists are used in another way names its units here.
+        """
         units: list[nn.Module] = []
         inside: set[nn.Module] = set()
         for module in self.modules():  # from the outside in
