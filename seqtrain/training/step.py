@@ -112,6 +112,7 @@ class Learner(LossFunction):
 
     def add_gradient(self, batch: Batch) -> LossOutput:
         """Add the gradient of a micro-batch, by the task's step, to those of the parameters."""
+        self.stopwatch.enter(Phase.forward)  # a recorded pass says no more, its backward pass included
         return self._train_step(batch) if self.recording is None else self.recording(batch, self._train_step)
 
     def _train_step(self, batch: Batch) -> LossOutput:
@@ -221,9 +222,7 @@ def _accumulate_gradients(
     for index, batch in enumerate(batches):
         seed_everything(options.seed, "train", epoch, number + index * world_size + rank)
         with learner.reduction.micro_batch(batch, is_last=index == len(batches) - 1):
-            output = learner.task.train_step(
-                batch.to(learner.device), learner.module.model, learner.training_loss, learner.optimizer
-            )
+            output = learner.add_gradient(batch.to(learner.device))
             learner.stopwatch.enter(Phase.communication)
         learner.stopwatch.enter(Phase.host)
         if batch.is_filler:

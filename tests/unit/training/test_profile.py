@@ -139,7 +139,8 @@ def test_the_phases_of_an_update_follow_one_another(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, config())
     trainer.learner = replace(trainer.learner, stopwatch=Listener())
     trainer.fit()
-    assert phases[:7] == [
+    assert phases[:8] == [
+        Phase.forward,
         Phase.forward,
         Phase.backward,
         Phase.communication,
