@@ -19,6 +19,7 @@ from torch.nn import functional
 from seqtrain.nn.attention_shape import AttentionShape
 from seqtrain.nn.dropout import dropout_mask
 from seqtrain.nn.head_index import HeadIndex, head_index
+from seqtrain.nn.products import multiplies_fast
 
 __all__ = ["matmul_attention"]
 
@@ -35,8 +36,8 @@ def matmul_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | Non
 class _MatmulAttention(torch.autograd.Function):
     """Attention on rows with a gradient written out, so that nothing is copied but what the products need in a row.
 
-    Softmax and the small products run in float32 at least: in bfloat16 they would gain nothing, and each new length
-    would cost the making of a kernel. Where there are few keys, others that the bias hides stand behind them.
+    The products run in bfloat16 where the processor multiplies it, and else in float32 at least; so does softmax
+    everywhere. Where there are few keys, others that the bias hides stand behind them.
     """
 
     @staticmethod
@@ -44,19 +45,19 @@ class _MatmulAttention(torch.autograd.Function):
         ctx: Any, query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape
     ) -> Tensor:
         """See `attend_rows`."""
-        dtype = torch.promote_types(query.dtype, torch.float32)
+        dtype = query.dtype if multiplies_fast(query.dtype) else torch.promote_types(query.dtype, torch.float32)
         indices = _Indices.of(shape, is_self=key_value is None)
         packed = indices.query.pack(query, dtype)
         q, k, v = (
             packed if key_value is None else (*packed, *indices.key_value.pack(key_value, dtype))
         )  # (B*H, T or S, d)
-        scores = torch.baddbmm(
-            _score_bias(bias, shape, k.shape[1]).to(dtype), q, k.transpose(1, 2), alpha=q.shape[2] ** -0.5
-        )  # (B*H, T, S)
+        exact = torch.promote_types(dtype, torch.float32)
+        scores = torch.bmm(q, k.transpose(1, 2)).to(exact)  # (B*H, T, S)
+        torch.add(_score_bias(bias, shape, k.shape[1]).to(exact), scores, alpha=q.shape[2] ** -0.5, out=scores)
         weights = torch.softmax(scores, dim=-1, out=scores)
         mask = dropout_mask(weights, shape.dropout) if shape.dropout > 0 else None
         output, memory = indices.output.empty(q.shape[2], dtype)
-        torch.bmm(weights if mask is None else weights * mask, v, out=output)
+        torch.bmm((weights if mask is None else weights * mask).to(dtype), v, out=output)
         ctx.save_for_backward(q, k, v, weights, mask)
         ctx.indices, ctx.formats = indices, (query.dtype, None if key_value is None else key_value.dtype)
         return indices.output.unpack(memory, query.dtype)
@@ -77,11 +78,13 @@ class _MatmulAttention(torch.autograd.Function):
                 gradients.extend(key_value_gradients)
             query_grad, key_grad, value_grad = gradients
             (grad,) = indices.output.pack(output_grad, dtype)
-            torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), grad, out=value_grad)
-            weights_grad = torch.bmm(grad, v.transpose(1, 2))
+            dropped = (weights if mask is None else weights * mask).to(dtype)
+            torch.bmm(dropped.transpose(1, 2), grad, out=value_grad)
+            weights_grad = torch.bmm(grad, v.transpose(1, 2)).to(weights.dtype)
             if mask is not None:
                 weights_grad.mul_(mask)
-            scores_grad = torch.ops.aten._softmax_backward_data(weights_grad, weights, -1, dtype).mul_(dim**-0.5)
+            scores_grad = torch.ops.aten._softmax_backward_data(weights_grad, weights, -1, weights.dtype)
+            scores_grad = scores_grad.mul_(dim**-0.5).to(dtype)
             torch.bmm(scores_grad, k, out=query_grad)
             torch.bmm(scores_grad.transpose(1, 2), q, out=key_grad)
         rows_grad = indices.query.unpack(memory, query_format)

@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["Products", "has_onednn", "make_products", "onednn_linear"]
+__all__ = ["Products", "has_onednn", "make_products", "multiplies_fast", "onednn_linear"]
 
 
 class Products(ABC):
@@ -95,6 +95,13 @@ def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """The product x W' + b, (N, D) with (V, D) -> (N, V), by what torch.compile calls for linear layers on the CPU."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
+
+
+@cache
+def multiplies_fast(dtype: torch.dtype) -> bool:
+    """Whether small CPU matrices are multiplied faster in this format than in float32: bfloat16, with instructions."""
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # torch has no public name for them up to 2.13
+    return dtype is torch.bfloat16 and has_onednn() and any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 @cache

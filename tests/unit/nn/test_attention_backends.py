@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from seqtrain.nn import matmul_attention as matmul_attention_module
 from seqtrain.nn.attention_backends import (
     AttentionShape,
     attend_rows,
@@ -135,6 +136,23 @@ def test_bfloat16_rows_have_bfloat16_gradients() -> None:
     (gradient,) = torch.autograd.grad(output.sum(), rounded)
     assert gradient.dtype is torch.bfloat16
     assert_close(output.double(), matmul_attention(exact, None, None, shape), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("multiplies", [False, True])
+def test_bfloat16_gradients_follow_the_exact_ones(multiplies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul_attention_module, "multiplies_fast", lambda dtype: multiplies and dtype.itemsize == 2)
+    layouts_by_kind = layouts(4)
+    queries, keys = layouts_by_kind["dense"], layouts_by_kind["packed"]
+    shape = AttentionShape(NUM_HEADS, queries, keys)
+    bias = padding_bias(LENGTHS, 4)
+    exact = [rows(queries, 1, seed=1), rows(keys, 2, seed=2)]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    results = []
+    for inputs in (exact, rounded):
+        output = matmul_attention(inputs[0], inputs[1], bias, shape)
+        results.append([output, *torch.autograd.grad(output.square().sum(), inputs)])
+    assert all(actual.dtype is torch.bfloat16 for actual in results[1])
+    assert_close([actual.double() for actual in results[1]], results[0], rtol=0.05, atol=0.05)
 
 
 def test_only_a_cpu_that_trains_multiplies_matrices() -> None:
