@@ -113,7 +113,10 @@ class Learner(LossFunction):
     def add_gradient(self, batch: Batch) -> LossOutput:
         """Add the gradient of a micro-batch, by the task's step, to those of the parameters."""
         self.stopwatch.enter(Phase.forward)  # a recorded pass says no more, its backward pass included
-        return self._train_step(batch) if self.recording is None else self.recording(batch, self._train_step)
+        if self.recording is None:
+            return self._train_step(batch)
+        self.stopwatch.enter(Phase.forward)  # and backward: a recording does not tell them apart
+        return self.recording(batch, self._train_step)
 
     def _train_step(self, batch: Batch) -> LossOutput:
         return self.task.train_step(batch, self.module.model, self.training_loss, self.optimizer)
