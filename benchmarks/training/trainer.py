@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.training.settings import Settings
 from benchmarks.training.token_batches import TokenBatch
@@ -42,6 +44,10 @@ class Trainer(ABC, Generic[Prepared]):
     def autocast(self) -> torch.autocast:
         """bf16 where the settings say so."""
         return torch.autocast(self.settings.device, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+    def attention(self) -> AbstractContextManager[None]:
+        """On the CPU, plain matrix products instead of the fused kernel, whose backward pass is slower."""
+        return sdpa_kernel([SDPBackend.MATH]) if self.settings.device == "cpu" else nullcontext()
 
     @property
     def num_parameters(self) -> int:

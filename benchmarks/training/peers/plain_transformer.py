@@ -84,7 +84,7 @@ class PlainTrainer(Trainer[Prepared]):
         """See `Trainer`."""
         source, previous, targets = prepared
         self.optimizer.zero_grad()
-        with self.autocast():
+        with self.autocast(), self.attention():
             logits = self.forward(source, previous)
             loss = functional.cross_entropy(
                 logits.flatten(0, 1),
