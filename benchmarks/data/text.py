@@ -1,7 +1,4 @@
-"""Contestants that turn raw text into binarised files: from the same text, merges and vocabulary, the same bytes.
-
-python -m benchmarks.data.text TEXT CODES VOCABULARY PREFIX    # seqtrain's way, as one command
-"""
+"""Contestants that turn raw text into binarised files: from the same text, merges and vocabulary, the same bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ class SeqtrainText:
         work = self._work
         prefix = self.output.with_suffix("")
         paths = map(str, (work.text, work.codes, work.vocabulary, prefix))
-        return [[sys.executable, "-m", "benchmarks.data.text", *paths]]
+        return [[sys.executable, "-m", "benchmarks.data.binarise", *paths]]
 
 
 class PublishedText(SeqtrainText):
@@ -87,20 +84,3 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1
 def _processor_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def main() -> None:
-    """Binarise a text as `seqtrain.preprocess` does one file of a split."""
-    from seqtrain.data.encoding import Codec
-    from seqtrain.data.preparation import encode_split
-    from seqtrain.data.text import TextFile
-    from seqtrain.data.tokenizers import TokenizerKind, TokenizerOptions, make_tokenizer
-    from seqtrain.data.vocabulary import Vocabulary
-
-    text, codes, vocabulary, prefix = map(Path, sys.argv[1:])
-    tokenizer = make_tokenizer(TokenizerOptions(kind=TokenizerKind.subword_nmt, bpe_codes=str(codes)), ())
-    encode_split([TextFile(text)], [Codec(tokenizer, Vocabulary.load(vocabulary))], [prefix])
-
-
-if __name__ == "__main__":
-    main()
