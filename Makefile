@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format type test faults cover bench bench-train bench-data bench-start bench-growth bench-summary docs clean
+.PHONY: help venv demo lint format type test faults cover bench bench-train bench-generate bench-data bench-start bench-growth bench-summary docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,11 +50,13 @@ faults: $(INSTALLED)  ## Kill, stop, starve and damage runs: the whole fault sui
 cover: $(INSTALLED)  ## Run all tests and show the lines that none of them reaches
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov=seqtrain --cov-report=term-missing:skip-covered
 
-bench: bench-train  ## Measure the speed of training and of generation
-	$(BIN)/python -m benchmarks.generate_speed
+bench: bench-train bench-generate  ## Measure the speed of training and of generation
 
 bench-train: $(INSTALLED)  ## Measure the speed of training against its peers (BENCH= options of benchmarks.train)
 	$(BIN)/python -m benchmarks.train $(BENCH)
+
+bench-generate: $(INSTALLED)  ## Measure the speed of generation against its peers (BENCH= options of benchmarks.generate_speed)
+	$(BIN)/python -m benchmarks.generate_speed $(BENCH)
 
 bench-data: $(INSTALLED)  ## Measure planning, collation and preprocessing (BENCH= options of benchmarks.data_speed)
 	$(BIN)/python -m benchmarks.data_speed $(BENCH)

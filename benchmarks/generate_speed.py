@@ -1,190 +1,241 @@
-"""How fast seqtrain decodes: its cache against one that moves keys and values, and against none; paired rounds.
+"""How fast seqtrain decodes, against its peers: the same trained weights, the same sentences, the same search.
 
-    python -m benchmarks.generate_speed --size tiny --beam 5 --rounds 9
+    python -m benchmarks.generate_speed                         # all of it, on one thread
+    python -m benchmarks.generate_speed --threads 2 --checkpoint outputs/RUN/checkpoints/best
 
-The same search decodes the same sentences with the same random weights. Every hypothesis is made exactly `--length`
-tokens long, so that all arms do the same work; in float32 they must write the same tokens, which is checked. In every
-round the arms take turns, in an order that turns round from round to round; a round gives one ratio of the target
-tokens (of the best hypotheses, the end symbol included) to the CPU seconds of the process, which are the seconds of the
-clock where one thread has a core of its own. The result is the median of the ratios, with a bootstrap interval.
+Every contestant decodes Multi30k's test set of 2016 with beam 5, in a process of its own that has loaded its model. Our
+weights are brought into the peers' formats, and before any speed is told the texts are compared: in float32 the same
+hypotheses and the same BLEU, in each system's best precision a BLEU within 0.1 of its float32.
+
+CTranslate2 ranks hypotheses as we do, by log-probability over length. JoeyNMT has another penalty (Wu et al., 2016):
+against it nobody divides by anything. Each system gets the size of batches in which it is fastest, found in a round
+before. A round gives one ratio of output tokens a second, the end symbols included. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
+from benchmarks.decoding.contestants import CTRANSLATE2, JOEYNMT, OURS, REORDERING, Contestant, running
+from benchmarks.decoding.exchange import Job, read_hypotheses
+from benchmarks.decoding.trained import DATA, find_checkpoint, measure_bleu, write_job
+from benchmarks.harness.claims import Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.contest import Rounds, run_rounds
+from benchmarks.harness.facts import Facts, machine
+from benchmarks.harness.probe import Probe
+from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
+from seqtrain.tasks.base import Task
 
-from benchmarks.batches import NUM_TYPES, multi30k
-from benchmarks.harness.contest import Block, Rounds
-from benchmarks.harness.facts import machine
-from benchmarks.harness.report import table
-from seqtrain.config.root import GenerationConfig
-from seqtrain.data.batch import Batch
-from seqtrain.data.batching import sort_by_length
-from seqtrain.data.vocabulary import Vocabulary
-from seqtrain.generation.generator import Hypothesis, SequenceGenerator
-from seqtrain.models.base import DecoderCache, EncoderDecoderModel
-from seqtrain.models.schema import ModelConfig
-from seqtrain.models.transformer import TransformerConfig
-from seqtrain.models.transformer.model import Transformer
-from seqtrain.nn.cache import TransformerCache
-from seqtrain.testing.fakes import TinyTask
-
-SIZES = {
-    "tiny": {"layers": 4, "embed_dim": 128, "ffn_embed_dim": 256, "attention_heads": 4},
-    "base": {"layers": 6, "embed_dim": 512, "ffn_embed_dim": 2048, "attention_heads": 8},
-}
+MAX_BLEU_CHANGE = 0.1
+MIN_SAME = 0.99
+AGAIN = ", again"
 
 
-class ReorderingCache(TransformerCache):
-    """The usual cache: each hypothesis owns its keys and values, which are concatenated and gathered at each step.
+@dataclass(frozen=True)
+class Texts:
+    """What a contestant wrote.
 
-    Each hypothesis is a sentence to the decoder; the memory is laid out once for each of them.
+    Attributes:
+        bleu: In per cent.
+        num_same: Hypotheses that are the reference contestant's.
     """
 
-    def __init__(self, num_layers: int, batch_size: int, beam_size: int) -> None:
-        super().__init__(num_layers, batch_size * beam_size, 1)
-        self.rows_per_sentence = beam_size
-        self.layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
-
-    def start_step(self, device: torch.device) -> None:
-        """No slots are kept."""
-        self.num_steps += 1
-
-    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, H, 1, d) -> (N, H, t, d)."""
-        kept = self.layers[layer]
-        if kept is not None:
-            key, value = torch.cat([kept[0], key], dim=2), torch.cat([kept[1], value], dim=2)
-        self.layers[layer] = key, value
-        return key, value
-
-    def reorder(self, parents: Tensor) -> None:
-        """Gather all keys and values."""
-        self.layers = [None if kept is None else (kept[0][parents], kept[1][parents]) for kept in self.layers]
-
-    def keep(self, sentences: Tensor) -> None:
-        """Gather those of some sentences."""
-        rows = (sentences[:, None] * self.rows_per_sentence + torch.arange(self.rows_per_sentence)).flatten()
-        self.reorder(rows)
-        super().keep(rows)
+    bleu: float
+    num_same: int
 
 
-class ReorderingTransformer(Transformer):
-    """The same Transformer with the usual cache."""
+class Contest:
+    """Some contestants, and one way to rank hypotheses."""
 
-    def init_cache(self, encoded: Any, beam_size: int) -> DecoderCache:
-        """See `EncoderDecoderModel`."""
-        shared = super().init_cache(encoded, beam_size)
-        assert isinstance(shared, TransformerCache)
-        assert shared.memory is not None
-        cache = ReorderingCache(len(self.decoder.layers), shared.batch_size, beam_size)
-        cache.memory = [
-            (key.repeat_interleave(beam_size, dim=0), value.repeat_interleave(beam_size, dim=0))
-            for key, value in shared.memory
-        ]
-        if shared.memory_bias is not None:
-            cache.memory_bias = shared.memory_bias.repeat_interleave(beam_size, dim=0)
-        return cache
+    def __init__(self, name: str, checkpoint: Path, length_penalty: float, options: argparse.Namespace) -> None:
+        self.options = options
+        self.folder = DATA / name
+        self.task: Task
+        self.job: Job
+        self.task, self.job, self.references = write_job(
+            self.folder,
+            checkpoint,
+            num_sentences=options.sentences,
+            length_penalty=length_penalty,
+            beam_size=options.beam,
+            max_length=options.max_length,
+        )
+        self.facts: dict[str, Facts] = {}
+        self._probe = Probe(options.threads, clock=options.clock)
 
+    def scout(self, contestant: Contestant) -> Contestant:
+        """The same contestant, with batches in which it is fast."""
+        entries = {str(batch): contestant.with_batch(batch) for batch in self.options.batches}
+        rounds = self._run(list(entries.items()), self.options.scouting_rounds)
+        return entries[rounds.fastest(list(entries))]
 
-class RecomputingTransformer(EncoderDecoderModel):
-    """The same Transformer as a plug-in that defines `forward` alone."""
+    def final(self, contestants: Sequence[Contestant], again: Contestant) -> Rounds:
+        """The rounds that count, one contestant twice."""
+        entries = [*((one.name, one) for one in contestants), (again.name + AGAIN, again)]
+        return self._run(entries, self.options.rounds)
 
-    def __init__(self, model: Transformer, task: TinyTask) -> None:
-        super().__init__(ModelConfig(), task)
-        self.model = model
+    def texts(self, names: Sequence[str], reference: str) -> dict[str, Texts]:
+        """What the contestants wrote, beside what one of them wrote."""
+        expected = read_hypotheses(self.folder, reference)
+        found = {}
+        for name in names:
+            written = read_hypotheses(self.folder, name)
+            same = sum(one == other for one, other in zip(written, expected, strict=True))
+            found[name] = Texts(measure_bleu(self.task, written, self.references), same)
+        return found
 
-    def forward(self, source_tokens: Tensor, source_lengths: Tensor, previous_tokens: Tensor) -> Tensor:
-        """See `EncoderDecoderModel`."""
-        logits: Tensor = self.model(source_tokens, source_lengths, previous_tokens)
-        return logits
-
-
-def make_models(size: str) -> tuple[TinyTask, dict[str, EncoderDecoderModel]]:
-    """One Transformer with random weights, behind each kind of cache."""
-    task = TinyTask()
-    task.source_vocabulary = task.target_vocabulary = Vocabulary(f"type{number}" for number in range(4, NUM_TYPES))
-    fields: dict[str, Any] = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in SIZES[size].items()}
-    config = TransformerConfig(share_all_embeddings=True, **fields)
-    torch.manual_seed(1)
-    model, reordering = Transformer(config, task), ReorderingTransformer(config, task)
-    reordering.load_state_dict(model.state_dict())
-    recomputing = RecomputingTransformer(model, task)
-    return task, {"recompute": recomputing, "reorder": reordering, "ancestry": model}
-
-
-def make_batches(num_sentences: int, batch_size: int) -> tuple[list[Batch], str]:
-    """Multi30k sources, by length."""
-    dataset, origin = multi30k()
-    order = sort_by_length(dataset.lengths[:num_sentences], np.arange(num_sentences, dtype=np.uint32)).astype(np.int64)
-    starts = range(0, num_sentences, batch_size)
-    return [dataset.collate(order[start : start + batch_size]) for start in starts], origin
+    def _run(self, entries: Sequence[tuple[str, Contestant]], num_rounds: int) -> Rounds:
+        with running(self.folder, self.options.threads, entries) as arms:
+            rounds = run_rounds(
+                arms, num_rounds=num_rounds, num_pieces=1, num_warmup=1, probe=self._probe, clock=self.options.clock
+            )
+            self.facts.update({arm.name: dict(arm.facts) for arm in arms})
+        return rounds
 
 
-class Arm:
-    """A contestant: a model that decodes batches."""
-
-    def __init__(self, name: str, generator: SequenceGenerator, dtype: torch.dtype) -> None:
-        self.name = name
-        self.generator = generator
-        self.dtype = dtype
-
-    def run(self, batches: Sequence[Batch]) -> tuple[Block, list[list[Hypothesis]]]:
-        """Decode; the target tokens and how long they took, and what was written."""
-        written = []
-        start, processor_start = time.perf_counter(), time.process_time()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16):
-            for batch in batches:
-                written += self.generator.generate(batch)
-        seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
-        return Block(seconds, processor_seconds, sum(len(hypotheses[0].tokens) for hypotheses in written)), written
-
-
-def measure(arms: Sequence[Arm], batches: Sequence[Batch], num_rounds: int) -> Rounds:
-    """The blocks of each arm in each round, after one that does not count."""
-    texts = {arm.name: [one[0].tokens.tolist() for one in arm.run(batches)[1]] for arm in arms}
-    first = next(iter(texts.values()))
-    for arm in arms:
-        same = sum(ours == theirs for ours, theirs in zip(texts[arm.name], first, strict=True))
-        assert arm.dtype is not torch.float32 or same == len(first), f"{arm.name} wrote other texts"
-    blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
-    for number in range(num_rounds):
-        for arm in arms if number % 2 == 0 else reversed(arms):
-            blocks[arm.name].append(arm.run(batches)[0])
-    return Rounds(blocks, "cpu")
+def against_ctranslate2(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
+    """Log-probability over length; ours in all precisions, with and without the ancestry mask."""
+    contest = Contest("over-length", checkpoint, 1.0, options)
+    contestants = [contest.scout(one) for one in (*OURS, *CTRANSLATE2)]
+    ours, theirs = contestants[: len(OURS)], contestants[len(OURS) :]
+    rounds = contest.final([*contestants, REORDERING.with_batch(ours[0].batch)], again=ours[0])
+    texts = contest.texts(list(rounds.blocks), reference=ours[0].name)
+    best = rounds.fastest([one.name for one in ours if keeps_bleu(texts[one.name], texts[ours[0].name])])
+    claims = [
+        Claim(f"{ours[0].name} / the same, reordering", ours[0].name, REORDERING.name),
+        Claim(f"{ours[0].name} / {theirs[0].name}", ours[0].name, theirs[0].name),
+        Claim(f"{best} / {theirs[0].name}", best, theirs[0].name, 1.3),
+        Claim(f"{best} / {theirs[1].name}", best, theirs[1].name, 1.0),
+    ]
+    title = "Score: log-probability over length"
+    return sections_of(contest, title, rounds, claims, contestants), record_of(contest, rounds, claims, texts)
 
 
-def main() -> None:
-    """Run all arms and print the table."""
+def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
+    """Log-probability alone."""
+    contest = Contest("no-penalty", checkpoint, 0.0, options)
+    contestants = [contest.scout(one) for one in (OURS[0], OURS[-1], *JOEYNMT)]
+    rounds = contest.final(contestants, again=contestants[0])
+    texts = contest.texts(list(rounds.blocks), reference=OURS[0].name)
+    peer = rounds.fastest([one.name for one in JOEYNMT if keeps_bleu(texts[one.name], texts[JOEYNMT[0].name])])
+    best = rounds.fastest([one.name for one in (OURS[0], OURS[-1]) if keeps_bleu(texts[one.name], texts[OURS[0].name])])
+    claims = [
+        Claim(f"{OURS[0].name} / {JOEYNMT[0].name}", OURS[0].name, JOEYNMT[0].name),
+        Claim(f"{best} / {peer}", best, peer, 3.0),
+    ]
+    title = "Score: log-probability"
+    return sections_of(contest, title, rounds, claims, contestants), record_of(contest, rounds, claims, texts)
+
+
+def keeps_bleu(texts: Texts, whole: Texts) -> bool:
+    """Whether a precision is allowed: its BLEU is within 0.1 of float32's, or above."""
+    return texts.bleu > whole.bleu - MAX_BLEU_CHANGE
+
+
+def sections_of(
+    contest: Contest, title: str, rounds: Rounds, claims: Sequence[Claim], contestants: Sequence[Contestant]
+) -> list[str]:
+    """The Markdown of one contest."""
+    reference = contestants[0].name
+    texts = contest.texts(list(rounds.blocks), reference)
+    return [
+        f"## {title}",
+        texts_table(contest, rounds, texts, contestants),
+        claims_table(rounds, claims),
+        same_arm_report(rounds, reference, reference + AGAIN),
+        table(rounds, reference, unit="output tokens"),
+    ]
+
+
+def texts_table(contest: Contest, rounds: Rounds, texts: dict[str, Texts], contestants: Sequence[Contestant]) -> str:
+    """BLEU, hypotheses in common, sentences a second, and the batches of each contestant."""
+    batches = {one.name: one.batch for one in contestants}
+    num_sentences = len(contest.references)
+    lines = [
+        f"| contestant | BLEU | hypotheses of {contestants[0].name} | sentences/s | tokens of a batch | version |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in texts.items():
+        speeds = sorted(
+            speed / block.work for speed, block in zip(rounds.speeds(name), rounds.blocks[name], strict=True)
+        )
+        per_second = num_sentences * speeds[len(speeds) // 2]
+        lines.append(
+            f"| {name} | {found.bleu:.2f} | {found.num_same} of {num_sentences} | {per_second:,.0f} "
+            f"| {batches.get(name, batches[contestants[0].name])} | {contest.facts[name]['version']} |"
+        )
+    return "\n".join(lines)
+
+
+def record_of(contest: Contest, rounds: Rounds, claims: Sequence[Claim], texts: dict[str, Texts]) -> Facts:
+    """The figures of one contest for the JSON."""
+    return {
+        "texts": {name: vars(found) for name, found in texts.items()},
+        "arms": contest.facts,
+        "claims": claims_record(rounds, claims),
+        "rounds": rounds_record(rounds),
+    }
+
+
+def require_same_texts(record: Facts, names: Sequence[str], num_sentences: int) -> list[str]:
+    """What is wrong with the texts of contestants that compute the same in float32, a line each."""
+    texts = record["texts"]
+    assert isinstance(texts, dict)
+    bleu = texts[names[0]]["bleu"]
+    problems = []
+    for name in names:
+        if abs(texts[name]["bleu"] - bleu) > MAX_BLEU_CHANGE:
+            problems.append(f"{name} has BLEU {texts[name]['bleu']:.2f} and not {bleu:.2f}: its speed says nothing.")
+        if texts[name]["num_same"] < MIN_SAME * num_sentences:
+            problems.append(f"Of {name} {texts[name]['num_same']} of {num_sentences} hypotheses are the same.")
+    return problems
+
+
+def parse_options(words: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=list(SIZES), default="tiny")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint folder; by default one is trained, once")
+    parser.add_argument("--epochs", type=int, default=10, help="of that training")
+    parser.add_argument("--peers", nargs="+", choices=["ctranslate2", "joeynmt"], default=["ctranslate2", "joeynmt"])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--beam", type=int, default=5)
-    parser.add_argument("--length", type=int, default=20, help="tokens of each hypothesis, the end symbol included")
-    parser.add_argument("--sentences", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=64, help="sentences of a batch")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--arms", nargs="+", default=["reorder", "recompute", "ancestry"])
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    task, models = make_models(arguments.size)
-    steps = arguments.length - 1
-    config = GenerationConfig(beam_size=arguments.beam, min_len=max(1, steps), max_len_b=steps)
-    dtype = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
-    vocabulary = task.target_vocabulary
-    arms = [Arm(name, SequenceGenerator([models[name]], vocabulary, config), dtype) for name in arguments.arms]
-    batches, origin = make_batches(arguments.sentences, arguments.batch)
-    rounds = measure(arms, batches, arguments.rounds)
-    print(json.dumps({**machine(), "data": origin, **vars(arguments)}))
-    print(table(rounds, arguments.arms[0], unit="target tokens"))
+    parser.add_argument("--max-length", type=int, default=60, help="tokens of a hypothesis before the end symbol")
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--batches", type=int, nargs="+", default=[512, 1024, 2048, 4096], help="sizes that are tried")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--scouting-rounds", type=int, default=1)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of all threads together")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the contests, and write a result for each peer."""
+    options = parse_options(words)
+    checkpoint, origin = options.checkpoint, str(options.checkpoint)
+    if checkpoint is None:
+        checkpoint, origin = find_checkpoint(options.epochs)
+    contests = {"ctranslate2": (against_ctranslate2, CTRANSLATE2[0]), "joeynmt": (against_joeynmt, JOEYNMT[0])}
+    for peer in options.peers:
+        facts, start = machine(), time.time()
+        run, whole = contests[peer]
+        sections, record = run(checkpoint, options)
+        same = [OURS[0].name, whole.name, *([REORDERING.name] if peer == "ctranslate2" else [])]
+        told = ("date", "commit", "cpu", "cores", "load", "torch", "python", "environment")
+        head = [
+            f"```\n{facts['command']}\n```",
+            ", ".join(f"{name} {facts[name]}" for name in told),
+            f"Weights: {origin}. Beam {options.beam}, threads: {options.threads}, clock: {options.clock}; "
+            f"{(time.time() - start) / 60:.0f} minutes.",
+        ]
+        sections += require_same_texts(record, same, options.sentences)
+        path = options.output / f"generate-{peer}-threads-{options.threads}-{time.strftime('%Y-%m-%d')}.md"
+        write_results(path, f"Decoding speed against {peer}", [*head, *sections], {**facts, "model": origin, **record})
+        print("\n\n".join(sections), flush=True)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,11 @@ class Generator(ABC):
         """See `generate`."""
 
     @property
+    def is_thread_safe(self) -> bool:
+        """Whether several threads may generate at once, each its batch; a user's model may have state."""
+        return False
+
+    @property
     def max_positions(self) -> tuple[int, int]:
         """The longest source and the longest target that can be read, in tokens, the end symbol included."""
         return (_UNLIMITED, _UNLIMITED)
@@ -135,6 +140,11 @@ class SearchGenerator(Generator):
             num_best=config.nbest,
         )
         self.preparations = [Preparation(model, config.quantization) for model in models]
+
+    @property
+    def is_thread_safe(self) -> bool:
+        """See `Generator`."""
+        return all(preparation.is_possible for preparation in self.preparations)
 
     @property
     def max_sentences(self) -> int:

@@ -41,34 +41,38 @@ class Preparation:
     def __init__(self, model: Model, quantization: Quantization = Quantization.none) -> None:
         self.model = model
         self._int8 = quantization is Quantization.int8
-        self._can_be_prepared = "decoder_parts" in vars(type(model))
         self._decoder: PreparedDecoder | None = None
         self._made_from: tuple[object, ...] = ()
         if self._int8:
             self._require_int8()
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether the model says that it can be prepared, and has the layers that it says it has."""
+        if "decoder_parts" not in vars(type(self.model)):
+            return False
+        assert isinstance(self.model, PreparesDecoder)
+        return can_be_prepared(self.model.decoder_parts().stack)
+
     def decoder(self) -> PreparedDecoder | None:
         """The decoder in the number format of the current context; None for a model that cannot be prepared."""
-        if not self._can_be_prepared:
+        if not self.is_possible:
             return None
         assert isinstance(self.model, PreparesDecoder)
         parts = self.model.decoder_parts()
-        if not can_be_prepared(parts.stack):
-            return None
-        device_type = parts.output_weight.device.type
-        dtype = parts.output_weight.dtype
+        device_type, dtype = parts.output_weight.device.type, parts.output_weight.dtype
         if torch.is_autocast_enabled(device_type):
             dtype = torch.get_autocast_dtype(device_type)
         # an optimizer, or loading, changes parameters in place, which torch counts
         made_from = (dtype, *((id(value), value._version) for value in self.model.parameters()))
-        if made_from != self._made_from:
+        if self._decoder is None or made_from != self._made_from:
             self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8))
             self._made_from = made_from
         return self._decoder
 
     def _require_int8(self) -> None:
         remedy = "leave generation.quantization at none"
-        if not self._can_be_prepared:
+        if not self.is_possible:
             name = type(self.model).__name__
             raise ConfigError(
                 f"generation.quantization=int8, but a {name} has no decoder_parts to hold as 8-bit integers",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from seqtrain.config.root import GenerationConfig, Quantization
+from seqtrain.config.root import BatchingConfig, GenerationConfig, Quantization
 from seqtrain.errors import ConfigError
 from seqtrain.generation import preparation
 from seqtrain.generation.generator import Hypothesis, SequenceGenerator
 from seqtrain.generation.preparation import Preparation
+from seqtrain.generation.text import TextGenerator, TextHypothesis
 from seqtrain.models.base import DecoderCache
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
@@ -71,7 +73,9 @@ def test_a_subclass_decodes_in_its_own_way() -> None:
 
 
 def test_a_model_without_a_cache_is_not_prepared() -> None:
-    assert Preparation(RandomModel(TASK, seed=1)).decoder() is None
+    model = RandomModel(TASK, seed=1)
+    assert Preparation(model).decoder() is None
+    assert not SequenceGenerator([model], TASK.target_vocabulary, GenerationConfig()).is_thread_safe
 
 
 def test_the_decoder_is_made_once_and_again_when_the_weights_have_changed() -> None:
@@ -102,6 +106,33 @@ def test_integers_change_scores_slightly() -> None:
     whole, integers = write(model, **options), write(model, quantization=Quantization.int8, **options)
     differences = [abs(ours[0].score - theirs[0].score) for ours, theirs in zip(integers, whole, strict=True)]
     assert 0 < max(differences) < 0.05
+
+
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_batches_side_by_side_are_written_as_one_after_the_other(num_threads: int) -> None:
+    lines = [word[: 1 + number % 6] for number, word in enumerate(["abcdef", "fedcba", "bacbac", "dddddd"] * 5)]
+
+    def texts() -> list[list[TextHypothesis]]:
+        generator = TextGenerator(
+            TASK,
+            [make()],
+            generation=GenerationConfig(beam_size=3, max_len_b=9),
+            batching=BatchingConfig(max_tokens=16, required_batch_size_multiple=1),
+            device=torch.device("cpu"),
+            autocast=nullcontext,
+        )
+        assert generator.generator.is_thread_safe
+        return generator.generate_lines(lines)
+
+    before = torch.get_num_threads()
+    expected = texts()
+    torch.set_num_threads(num_threads)
+    try:
+        found = texts()
+    finally:
+        torch.set_num_threads(before)
+    assert [one.text for (one,) in found] == [one.text for (one,) in expected]
+    assert [one.score for (one,) in found] == pytest.approx([one.score for (one,) in expected], abs=1e-5)
 
 
 def test_a_model_that_cannot_be_prepared_has_no_integers() -> None:
