@@ -66,7 +66,11 @@ class Contest:
     def scout(self, precision: Precision) -> Rounds:
         """A few rounds of all peers in one precision, and of the forms of seqtrain if there is a choice."""
         ours = self.ours if len(self.ours) > 1 else []
-        return self._run(self.entries([*ours, *self.peers], precision), is_final=False)
+        entries = self.entries([*ours, *self.peers], precision)
+        # A GPU has no memory for all at once, and nobody else to share it with: there each runs by itself.
+        groups = [[entry] for entry in entries] if self.options.device == "cuda" else [entries]
+        blocks = [self._run(group, is_final=False).blocks for group in groups]
+        return Rounds({name: own for group in blocks for name, own in group.items()}, self.options.clock)
 
     def final(self, chosen: Chosen) -> Rounds:
         """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
