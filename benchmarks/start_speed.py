@@ -10,7 +10,7 @@ speeds of 0.5; `--help`, which lists every plug-in, presets and user plug-ins in
 from __future__ import annotations
 
 import argparse
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -52,8 +52,8 @@ class CommandArm:
 
 def _children_seconds() -> float:
     """Processor time of all processes that were started here and have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def times_table(rounds: Rounds) -> str:
