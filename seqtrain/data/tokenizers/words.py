@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqtrain.data.chunk import Chunk, Numbers, number_symbols
+from seqtrain.data.chunk import Chunk, Numbers
 from seqtrain.data.tokenizers.merging import Merges
+from seqtrain.data.tokenizers.word_index import WordIndex
 from seqtrain.data.tokens import IntArray, row_positions
 
 _MAX_WORDS = 2**18
@@ -31,16 +32,16 @@ class WordTable:
         self._forget()
 
     def _forget(self) -> None:
-        self._words = Numbers()
+        self._index = WordIndex()
         self._flat = np.empty(0, np.uint32)  # the symbols of all words
         self._counts = np.empty(0, np.int64)  # how many belong to each
 
     def tokenize(self, lines: Sequence[str]) -> Chunk:
         """Cut lines at white space, and their words into symbols."""
-        if len(self._words) > _MAX_WORDS:
+        if len(self._index.words) > _MAX_WORDS:
             self._forget()
-        words, num_words = number_symbols([line.split() for line in lines], self._words)
-        if new := self._words.symbols[len(self._counts) :]:
+        words, num_words = self._index.split(lines)
+        if new := self._index.words[len(self._counts) :]:
             self._learn(new)
         counts = self._counts[words]
         tokens = self._flat[row_positions((np.cumsum(self._counts) - self._counts)[words], counts)]
