@@ -200,7 +200,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     parser.add_argument("--peers", nargs="+", default=[], help="names of peers; all if none is named")
     parser.add_argument("--rounds", type=int, default=20, help="of the final")
-    parser.add_argument("--updates", type=int, default=1, help="of each arm in a round: a block")
+    parser.add_argument("--updates", type=int, default=2, help="of each arm in a round: a block")
     parser.add_argument("--warmup", type=int, default=12, help="updates that are not counted: kernels are made in them")
     parser.add_argument("--scouting-rounds", type=int, default=3)
     parser.add_argument("--scouting-warmup", type=int, default=3)

@@ -180,7 +180,7 @@ def test_a_contest_of_processes_runs_from_batches_to_claims() -> None:
     arms = record["arms"]
     assert isinstance(arms, dict)
     assert set(arms) == {"seqtrain fp32", again("seqtrain fp32"), "GPT-2 loop fp32"}
-    assert any(section.startswith("A/A: seqtrain fp32 against itself") for section in sections)
+    assert any(section.startswith("A/A: ") for section in sections)
 
 
 def test_a_shape_counts_one_table() -> None:
