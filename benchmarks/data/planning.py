@@ -99,14 +99,16 @@ def _plan(dataset: PairDataset) -> dict[str, float]:
     planned, planned_wall = watch.processor(), watch.wall()
     assert num_planned == plan.num_examples == len(dataset), "every pair is in one batch"
     watch = Stopwatch()
-    next(Plan(dataset.length_table, options).batches(plan.num_batches // 2))
+    batches = Plan(dataset.length_table, options).batches(plan.num_batches // 2)
+    next(batches)
+    resumed_wall = watch.wall()
     return {
         "num_batches": plan.num_batches,
         "cut": cut,
         "planned": planned,
         "planned_wall": planned_wall,
         "first_batch_wall": first_batch_wall,
-        "resumed_wall": watch.wall(),
+        "resumed_wall": resumed_wall,
     }
 
 
