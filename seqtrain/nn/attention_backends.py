@@ -18,7 +18,17 @@ from seqtrain.nn.own_kernels import uses_own_kernels
 from seqtrain.nn.packed_layout import PackedLayout, packed_bias
 from seqtrain.nn.varlen_attention import varlen_attention
 
-__all__ = ["AttentionShape", "attend_rows", "fused_attention", "matmul_attention", "padding_bias", "split_heads"]
+__all__ = [
+    "AttentionShape",
+    "aligned",
+    "attend_rows",
+    "fused_attention",
+    "matmul_attention",
+    "padding_bias",
+    "split_heads",
+]
+
+_ALIGNMENT = 8
 
 
 def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape) -> Tensor:
@@ -50,11 +60,32 @@ def fused_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | None
     """See `attend_rows`: torch's fused kernels."""
     q, k, v = _split(query, key_value, shape)  # (B, H, T or S, d)
     if bias is not None:
-        bias = bias.to(query.dtype)
+        bias = _as_kernels_want(bias, query, shape)
     output = functional.scaled_dot_product_attention(
         q, k, v, attn_mask=bias, is_causal=shape.is_causal, dropout_p=shape.dropout
     )  # (B, H, T, d)
     return shape.queries.to_rows(output.transpose(1, 2).flatten(2))
+
+
+def _as_kernels_want(bias: Tensor, query: Tensor, shape: AttentionShape) -> Tensor:
+    """The bias in the format of the queries; if it is the same for all of them, aligned, and made once for all layers."""
+    if bias.shape[2] > 1 or uses_own_kernels(query.device):
+        return bias.to(query.dtype)
+    key = ("aligned", query.dtype)
+    kept = shape.keys.memory.get(key)
+    if kept is None or kept[0] is not bias:
+        kept = shape.keys.memory[key] = (bias, aligned(bias.to(query.dtype)))
+    result: Tensor = kept[1]
+    return result
+
+
+def aligned(bias: Tensor) -> Tensor:
+    """A bias (B, 1, 1, S) whose rows begin at multiples of so many numbers as the kernels of a GPU want.
+
+    torch would see to that itself, after a look at S: torch.compile would make a graph for each of the two answers.
+    """
+    length = bias.shape[3]
+    return functional.pad(bias, (0, _ALIGNMENT - length % _ALIGNMENT))[..., :length]
 
 
 def _split(query: Tensor, key_value: Tensor | None, shape: AttentionShape) -> tuple[Tensor, ...]:

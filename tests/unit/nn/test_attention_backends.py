@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.testing import assert_close
 
 from seqtrain.nn import matmul_attention as matmul_attention_module
 from seqtrain.nn.attention_backends import (
     AttentionShape,
+    aligned,
     attend_rows,
     fused_attention,
     matmul_attention,
@@ -172,3 +175,33 @@ def test_bias_hides_padding() -> None:
 
 def test_where_nothing_is_padded_there_is_no_bias() -> None:
     assert padding_bias(torch.tensor([3, 3]), 3) is None
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16])
+def test_an_aligned_bias_is_the_same_with_rows_at_multiples_of_8(length: int) -> None:
+    bias = torch.randn(3, 1, 1, length)
+    result = aligned(bias)
+    assert torch.equal(result, bias)
+    assert result.stride(0) % 8 == 0
+
+
+def test_whether_a_bias_is_aligned_is_no_question_for_a_graph() -> None:
+    """The question is torch's own before it calls the kernel of a GPU."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Any]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    def scores(bias: Tensor, ready: bool) -> Tensor:
+        bias = aligned(bias) if ready else bias
+        return bias + 1.0 if bias.stride(0) % 8 == 0 else functional.pad(bias, (0, 1))
+
+    for ready in (True, False):
+        graphs.clear()
+        compiled = torch.compile(scores, backend=backend, fullgraph=True)
+        for length in (7, 16, 9, 8, 11):
+            bias = torch.zeros(3, 1, 1, length)
+            torch._dynamo.mark_dynamic(bias, 3)
+            compiled(bias, ready)
+        assert (len(graphs) == 1) is ready

@@ -15,7 +15,9 @@ from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
 from seqtrain.testing.fakes import TinyFeatureModel, TinyLanguageModel, TinyTask, collate
 from seqtrain.training.compilation import CompiledLoss, CompileOptions, compile_parts
+from seqtrain.training.reduction import DataParallel
 from seqtrain.training.step import TrainableModule
+from tests.unit.training.processes import joined_processes, run_in_processes
 from tests.unit.training.traced import CountedGraphs, make_batch, make_module, packed_batches
 
 pytestmark = [  # torch._dynamo's own, which elsewhere nobody sees
@@ -177,6 +179,27 @@ def test_numbers_of_tokens_are_those_of_each_batch() -> None:
     compiled = CompiledLoss(module, CompileOptions("eager", is_one_graph=True))
     for batch in (collate([([5, 6, 2], [5, 2]), ([7, 2], [7, 2])]), make_batch(TASK, 5, (1, 7))):
         assert_close(compiled(batch).logs, module(batch).logs)
+
+
+def gradients_of_two(is_compiled: bool) -> list[list[float]]:
+    """In each of two processes: the gradients of its update of two micro-batches, summed over both processes."""
+    module = make_module(TASK)
+    if is_compiled:
+        module.compile_training(CompileOptions("aot_eager"))
+    with joined_processes() as processes:
+        reduction = DataParallel(module, find_unused_parameters=False)
+        for number in range(2):
+            batch = make_batch(TASK, 5 + number, (2, 9), seed=2 * number + processes.rank)
+            with reduction.micro_batch(batch, is_last=number == 1):
+                reduction.module(batch).loss_sum.backward()
+        return [parameter.grad.flatten().tolist() for parameter in module.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.slow
+def test_compiled_processes_sum_the_gradients_that_others_do() -> None:
+    compiled = run_in_processes(gradients_of_two, 2, True, limit_seconds=300.0)
+    assert_close(compiled[0], compiled[1], rtol=0.0, atol=0.0)
+    assert_close(compiled, run_in_processes(gradients_of_two, 2, False), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu
