@@ -202,7 +202,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, help="of the final")
     parser.add_argument("--updates", type=int, default=2, help="of each arm in a round: a block")
     parser.add_argument("--warmup", type=int, default=12, help="updates that are not counted: kernels are made in them")
-    parser.add_argument("--scouting-rounds", type=int, default=3)
+    parser.add_argument("--scouting-rounds", type=int, default=5)
     parser.add_argument("--scouting-warmup", type=int, default=3)
     parser.add_argument("--batches", type=int, default=12, help="different batches, which all arms go through in turn")
     parser.add_argument("--max-tokens", type=int, default=4096, help="of a side of a batch, padding included")
