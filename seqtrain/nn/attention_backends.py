@@ -68,7 +68,7 @@ def fused_attention(query: Tensor, key_value: Tensor | None, bias: Tensor | None
 
 
 def _as_kernels_want(bias: Tensor, query: Tensor, shape: AttentionShape) -> Tensor:
-    """The bias in the format of the queries; if it is the same for all of them, aligned, and made once for all layers."""
+    """The bias in the format of the queries; if it is one for all of them, aligned, and made once for all layers."""
     if bias.shape[2] > 1 or uses_own_kernels(query.device):
         return bias.to(query.dtype)
     key = ("aligned", query.dtype)
