@@ -109,7 +109,7 @@ class _Norm:
         self._epsilon = norm.eps
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, self._shape, self._weight, self._bias, self._epsilon)
+        return torch.layer_norm(x, self._shape, self._weight, self._bias, self._epsilon)
 
 
 class _Sublayer:
@@ -171,17 +171,19 @@ class _PreparedLayer:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """softmax(q k' + bias) v: scaled queries (B, H, K, d) over keys and values (B, H, S, d) -> rows (N, D)."""
-    query = query.to(key.dtype)
-    if query.device.type == "cpu":
-        scores = torch.matmul(query, key.transpose(2, 3))
+    if query.device.type != "cpu":
         if bias is not None:
-            scores += bias
-        heads = torch.matmul(torch.softmax(scores, dim=-1), value)
-    else:
-        if bias is not None:
-            bias = bias.to(query.dtype)
-        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
-    return heads.transpose(1, 2).flatten(2).flatten(0, 1)
+            bias = bias.to(key.dtype)
+        heads = functional.scaled_dot_product_attention(query.to(key.dtype), key, value, attn_mask=bias, scale=1.0)
+        return heads.transpose(1, 2).flatten(2).flatten(0, 1)
+    batch, num_heads, num_rows, dim = query.shape
+    # torch.matmul would do the same, with twice as many operations, which count where there are few rows
+    flat = query.reshape(batch * num_heads, num_rows, dim).to(key.dtype)
+    scores = torch.bmm(flat, key.flatten(0, 1).transpose(1, 2))  # (B * H, K, S)
+    if bias is not None:
+        scores.view(batch, num_heads, num_rows, -1).add_(bias)
+    heads = torch.bmm(torch.softmax(scores, dim=-1), value.flatten(0, 1))  # (B * H, K, d)
+    return heads.view(batch, num_heads, num_rows, dim).transpose(1, 2).reshape(batch * num_rows, num_heads * dim)
 
 
 def _pack(linear: nn.Linear, form: DecodingFormat) -> PackedLinear:
