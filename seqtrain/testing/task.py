@@ -105,6 +105,14 @@ class TaskContract(PluginContract):
 
     # Batches
 
+    def test_lengths_come_in_slices(self, tmp_path: Path) -> None:
+        """A plan reads the table of lengths in slices; all of it is what `lengths` is."""
+        dataset = self.task(tmp_path).dataset("train")
+        table, middle = dataset.length_table, len(dataset) // 2
+        assert len(table) == len(dataset)
+        parts = [table[slice(0, middle)], table[slice(middle, len(dataset))]]
+        assert_close(torch.from_numpy(np.concatenate(parts).astype(np.int64)), torch.from_numpy(dataset.lengths))
+
     def test_batches_are_sound(self, tmp_path: Path) -> None:
         """Shapes, padding and counts agree, and every token is in its vocabulary."""
         task = self.task(tmp_path)
