@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,12 +92,13 @@ def source_files(*folders: str) -> list[SourceFile]:
 
     Hidden folders, such as the environments that benchmarks make, hold nobody's code of ours.
     """
-    paths = (path for folder in folders or CODE_FOLDERS for path in (CHECKOUT / folder).rglob("*.py"))
-    return [
-        SourceFile(path)
-        for path in sorted(paths)
-        if not any(part.startswith(".") for part in path.relative_to(CHECKOUT).parts)
-    ]
+    return [SourceFile(path) for folder in sorted(folders or CODE_FOLDERS) for path in _python_files(CHECKOUT / folder)]
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    for directory, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # the others are not walked
+        yield from (Path(directory, name) for name in sorted(names) if name.endswith(".py"))
 
 
 def yaml_files(folder: str) -> list[Path]:
