@@ -33,6 +33,8 @@ from seqtrain.tasks.base import Task
 MAX_BLEU_CHANGE = 0.1
 MIN_SAME = 0.99
 AGAIN = ", again"
+SLOW_BATCHES = [1024, 2048]  # that are tried where a peer takes ten times as long ...
+SLOW_ROUNDS = 3  # ... and how many times fewer rounds there are: its ratio is far from the bar
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def against_ctranslate2(checkpoint: Path, options: argparse.Namespace) -> tuple[
 
 def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
     """Log-probability alone."""
-    contest = Contest("no-penalty", checkpoint, 0.0, options)
+    fewer = {"rounds": max(3, options.rounds // SLOW_ROUNDS), "batches": SLOW_BATCHES}
+    contest = Contest("no-penalty", checkpoint, 0.0, argparse.Namespace(**{**vars(options), **fewer}))
     contestants = [contest.scout(one) for one in (OURS[0], OURS[-1], *JOEYNMT)]
     rounds = contest.final(contestants, again=contestants[0])
     texts = contest.texts(list(rounds.blocks), reference=OURS[0].name)
@@ -205,7 +208,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=60, help="tokens of a hypothesis before the end symbol")
     parser.add_argument("--sentences", type=int, default=1000)
-    parser.add_argument("--batches", type=int, nargs="+", default=[512, 1024, 2048, 4096], help="sizes that are tried")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 2048, 4096, 8192], help="sizes that are tried")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--scouting-rounds", type=int, default=1)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of all threads together")
