@@ -147,7 +147,7 @@ def cut(sizes: IntArray, counts: IntArray, limits: Limits) -> IntArray:
     time is that of a step for each batch that spans several runs, and for each run.
 
     Args:
-        sizes: (num_runs,) tokens of each example of a run, none above `max_tokens`.
+        sizes: (num_runs,) tokens of each example of a run, none above `max_tokens`; 0 counts as 1.
         counts: (num_runs,) how many examples each run has, 1 at least.
         limits: Of a batch.
 

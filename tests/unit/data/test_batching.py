@@ -40,13 +40,13 @@ def batches_of(plan: Plan, first: int = 0) -> list[list[int]]:
 
 
 def cut_by_loop(sizes: list[int], limits: Limits) -> list[int]:
-    """The bounds by the definition: grow while it fits, then shorten to a multiple."""
+    """The bounds by the definition: grow while it fits, then shorten to a multiple. What is empty counts as a token."""
     bounds = [0]
     while bounds[-1] < len(sizes):
         start = end = bounds[-1]
         while (
             end < len(sizes)
-            and (limits.max_tokens is None or max(sizes[start : end + 1]) * (end + 1 - start) <= limits.max_tokens)
+            and (limits.max_tokens is None or max(1, *sizes[start : end + 1]) * (end + 1 - start) <= limits.max_tokens)
             and (limits.max_sentences is None or end + 1 - start <= limits.max_sentences)
         ):
             end += 1
