@@ -11,6 +11,7 @@ kernel each time.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,8 @@ from seqtrain.nn.packed_linear import PackedLinear, pack_linear
 from seqtrain.nn.transformer import DecoderLayer, DecoderStack, ResidualNorm
 
 __all__ = ["DecoderParts", "DecodingFormat", "PreparedDecoder", "can_be_prepared"]
+
+_FEWEST_KEYS = 16  # torch's softmax on a CPU takes ten times as long for rows that do not fill a vector register
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,20 @@ class PreparedDecoder:
         self._output = pack_linear(parts.output_weight, None, form.dtype, int8=form.int8)
 
     def adopt(self, cache: TransformerCache) -> None:
-        """Bring the memory of an empty cache into the number format of attention."""
+        """Bring the memory of an empty cache into the number format of attention, and give it few keys at least."""
         cache.dtype = torch.float32 if self._device_type == "cpu" else self._dtype
-        if cache.memory is not None:
-            cache.memory = [(key.to(cache.dtype), value.to(cache.dtype)) for key, value in cache.memory]
+        if cache.memory is None:
+            return
+        cache.memory = [(key.to(cache.dtype), value.to(cache.dtype)) for key, value in cache.memory]
+        num_keys = cache.memory[0][0].shape[2]
+        num_missing = _FEWEST_KEYS - num_keys
+        if self._device_type == "cpu" and num_missing > 0:
+            pad = functools.partial(functional.pad, pad=(0, 0, 0, num_missing))
+            cache.memory = [(pad(key), pad(value)) for key, value in cache.memory]
+            bias = cache.memory_bias
+            if bias is None:
+                bias = torch.zeros(cache.batch_size, 1, 1, num_keys)
+            cache.memory_bias = functional.pad(bias, (0, num_missing), value=float("-inf"))
 
     def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
         """Read the newest token of each row: (N,) -> the features (N, D) that the output layer reads.
