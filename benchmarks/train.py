@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.claims import Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
@@ -80,7 +80,7 @@ class Contest:
             mine += self.entries([by_name[our_name]], precision)
             others += self.entries([by_name[peer_name]], precision)
         label, contestant, settings = mine[-1]
-        return self._run([*mine, (again(label), contestant, settings), *others], is_final=True)
+        return self._run([*mine, (label + AGAIN, contestant, settings), *others], is_final=True)
 
     def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, str]:
         """The names of seqtrain's fastest form and of the fastest peer."""
@@ -107,11 +107,6 @@ class Contest:
         return rounds
 
 
-def again(label: str) -> str:
-    """The name of the same contestant's second process."""
-    return f"{label}, again"
-
-
 def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Facts]:
     """The sections of the report on one shape, and its record."""
     start, contest = time.time(), Contest(shape, options)
@@ -119,8 +114,8 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     chosen = {precision: contest.choose(precision, rounds) for precision, rounds in scouting.items()}
     rounds = contest.final(chosen)
     claims = make_claims(shape, rounds, chosen)
-    label = next(name for name in rounds.blocks if again(name) in rounds.blocks)
-    same = same_arm_report(rounds, label, again(label))
+    label = next(name for name in rounds.blocks if name + AGAIN in rounds.blocks)
+    same = same_arm_report(rounds, label)
     baseline = rounds.fastest([claim.baseline for claim in claims])
     sections = [
         f"## {shape}",
@@ -136,7 +131,7 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     record: Facts = {
         "shape": vars(contest.settings.shape),
         "batches": contest.origin,
-        "options": {name: str(value) for name, value in vars(options).items()},
+        "options": {name: str(value) for name, value in vars(options).items() if name != "output"},
         "arms": contest.arms,
         "claims": claims_record(rounds, claims),
         "same_arm": same,

@@ -58,9 +58,10 @@ class SeqtrainText:
 
 
 class PublishedText(SeqtrainText):
-    """fairseq's published way: subword-nmt's command, then for each line a look-up of its pieces and an append.
+    """fairseq's published way: subword-nmt on all cores, then for each line a look-up of its pieces and an append.
 
-    fairseq fills a tensor element by element besides, which is left out here: the second half does the least it can.
+    subword-nmt is called as a module, for its command does not heed the number of workers. fairseq fills a tensor
+    element by element besides, which is left out here: the second half does the least it can.
     """
 
     def __init__(self, name: str, work: TextWork, python: Path) -> None:
@@ -70,10 +71,10 @@ class PublishedText(SeqtrainText):
     def commands(self) -> list[Sequence[str]]:
         """See `SeqtrainText`."""
         work, pieces = self._work, self._work.folder / "pieces.txt"
-        apply = ["apply-bpe", "--codes", work.codes, "--input", work.text, "--output", pieces]
+        apply = ["--num-workers", os.cpu_count() or 1, "--codes", work.codes, "--input", work.text, "--output", pieces]
         binarise = [Path(__file__).with_name("look_up.py"), pieces, work.vocabulary, self.output]
         return [
-            [str(self._python.with_name("subword-nmt")), *map(str, apply)],
+            [str(self._python), "-m", "subword_nmt.apply_bpe", *map(str, apply)],
             [str(self._python), *map(str, binarise)],
         ]
 

@@ -11,6 +11,8 @@ from benchmarks.harness.intervals import Interval
 
 MAX_DROPPED = 0.30
 MAX_WIDTH_OF_SAME = 0.04
+AGAIN = ", again"
+"""Behind the name of a contestant that takes part a second time, for the A/A run."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Claim:
         interval, num_kept = rounds.interval(self.ours, self.baseline), len(rounds.kept(self.ours, self.baseline))
         if interval is None or num_kept < (1 - MAX_DROPPED) * len(rounds.blocks[self.ours]):
             return "void: the machine was not steady"
+        if not all(_ties(rounds, name) for name in rounds.blocks if name + AGAIN in rounds.blocks):
+            return "void: A/A"
         if not self.bar:
             return ""
         if interval.low > self.bar:
@@ -72,19 +76,23 @@ def claims_record(rounds: Rounds, claims: Sequence[Claim]) -> list[Facts]:
     ]
 
 
-def same_arm_report(rounds: Rounds, name: str, again: str) -> str:
+def same_arm_report(rounds: Rounds, name: str) -> str:
     """What the A/A run says: the same contestant twice must tie, and narrowly."""
-    interval = rounds.interval(again, name)
+    interval = rounds.interval(name + AGAIN, name)
     if interval is None:
         return f"A/A: no round of {name} was kept."
     contains = "contains 1" if interval.contains(1.0) else "does not contain 1"
-    narrow = interval.width < MAX_WIDTH_OF_SAME
-    verdict = "valid" if narrow and interval.contains(1.0) else "void"
+    verdict = "valid" if _ties(rounds, name) else "void"
     bounds = f"{interval.median:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
     return (
         f"A/A: {name} against itself {bounds}, which {contains}; "
         f"its width is {interval.width:.1%} ({MAX_WIDTH_OF_SAME:.0%} at most). The session is {verdict}."
     )
+
+
+def _ties(rounds: Rounds, name: str) -> bool:
+    interval = rounds.interval(name + AGAIN, name)
+    return interval is not None and interval.contains(1.0) and interval.width < MAX_WIDTH_OF_SAME
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

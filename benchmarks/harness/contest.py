@@ -72,7 +72,7 @@ class Rounds:
         return bootstrap_median(ratios) if ratios else None
 
     def best_ratio(self, name: str, baseline: str) -> float:
-        """The ratio of the two arms' fastest blocks."""
+        """The ratio of the two arms' fastest blocks, of all rounds: what disturbs a block makes it slower."""
         return max(self.speeds(name)) / max(self.speeds(baseline))
 
     def fastest(self, names: Sequence[str]) -> str:

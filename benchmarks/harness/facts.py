@@ -22,7 +22,7 @@ def machine() -> Facts:
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "command": _command(),
         "commit": commit(),
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
@@ -44,6 +44,12 @@ def commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"
+
+
+def _command() -> str:
+    """What was called; of paths of this machine the last name."""
+    words = [sys.executable, *sys.orig_argv[1:]]
+    return " ".join(Path(word).name if word.startswith("/") else word for word in words)
 
 
 def _has_amx(lines: list[str]) -> bool:

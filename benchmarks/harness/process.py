@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.harness.contest import Block
@@ -38,8 +39,9 @@ class ArmProcess:
     def run(self, first: int, number: int) -> Block:
         """Do these pieces of work."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{first} {number}\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # a process that has ended is told of when its answer is read
+            self._process.stdin.write(f"{first} {number}\n")
+            self._process.stdin.flush()
         answer = self._read()
         block = Block(**{name: answer.pop(name) for name in ("seconds", "processor_seconds", "work", "device_seconds")})
         self.facts.update(answer)

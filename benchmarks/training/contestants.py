@@ -75,10 +75,18 @@ def ours_of(settings: Settings) -> list[Contestant]:
 
 
 def peers_of(settings: Settings, names: Sequence[str] = ()) -> list[Contestant]:
-    """The peers that train such a model on such a device; of those, the ones named, if any are."""
+    """The peers that train such a model on such a device; of those, the ones named, if any are.
+
+    Raises:
+        SystemExit: None of them has such a name.
+    """
     everyone = LANGUAGE_MODELS if settings.shape.is_decoder_only else TRANSLATORS
     possible = [peer for peer in everyone if settings.device == "cuda" or not peer.is_for_cuda]
-    return [peer for peer in possible if not names or peer.name in names]
+    chosen = [peer for peer in possible if not names or peer.name in names]
+    if not chosen:
+        known = ", ".join(peer.name for peer in possible)
+        raise SystemExit(f"No peer is called {' or '.join(names)}; there are {known}.")
+    return chosen
 
 
 @contextmanager

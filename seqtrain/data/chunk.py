@@ -40,7 +40,7 @@ class Chunk:
     """Some lines as symbols.
 
     Attributes:
-        symbols: Each once, in an order that depends on the lines alone.
+        symbols: Each once, in any order: it may depend on what the tokenizer has cut before.
         tokens: (num_tokens,) positions in `symbols`.
         lengths: (num_lines,) tokens of each line.
     """

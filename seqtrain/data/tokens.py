@@ -76,7 +76,7 @@ class TokenTable:
 
     @property
     def offsets(self) -> IntArray:
-        """(N + 1,) int64: sequence i is tokens[offsets[i]:offsets[i + 1]]. Of a file it is made anew each time."""
+        """(N + 1,) int64: sequence i is tokens[offsets[i]:offsets[i + 1]]. Of a file it is made when asked for."""
         return self._offsets
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -43,6 +44,7 @@ class Preparation:
         self._int8 = quantization is Quantization.int8
         self._decoder: PreparedDecoder | None = None
         self._made_from: tuple[object, ...] = ()
+        self._lock = Lock()  # threads that begin at once shall not each lay the weights out
         if self._int8:
             self._require_int8()
 
@@ -65,10 +67,11 @@ class Preparation:
             dtype = torch.get_autocast_dtype(device_type)
         # an optimizer, or loading, changes parameters in place, which torch counts
         made_from = (dtype, *((id(value), value._version) for value in self.model.parameters()))
-        if self._decoder is None or made_from != self._made_from:
-            self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8))
-            self._made_from = made_from
-        return self._decoder
+        with self._lock:
+            if self._decoder is None or made_from != self._made_from:
+                self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8))
+                self._made_from = made_from
+            return self._decoder
 
     def _require_int8(self) -> None:
         remedy = "leave generation.quantization at none"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,16 +139,19 @@ class TextGenerator:
         """Each batch and what was written for it.
 
         A step has few and small products, which two threads compute hardly faster than one. So each thread of a CPU
-        decodes batches of its own, where the generator allows it.
+        decodes batches of its own, where the generator allows it. A batch that is alone gets all threads.
         """
 
         def generate(batch: Batch) -> tuple[Batch, Written]:
             with self.autocast():
                 return batch, generator.generate(batch.to(self.device))
 
-        if self.device.type == "cpu" and generator.is_thread_safe and torch.get_num_threads() > 1:
+        first = list(islice(batches, 2))
+        batches = chain(first, batches)
+        num_threads = torch.get_num_threads()
+        if len(first) > 1 and num_threads > 1 and self.device.type == "cpu" and generator.is_thread_safe:
             with evaluating(self.models):  # or a thread that is done would switch dropout on for the others
-                yield from side_by_side(generate, batches, num_threads=torch.get_num_threads())
+                yield from side_by_side(generate, batches, num_threads=num_threads)
         else:
             yield from map(generate, batches)
 

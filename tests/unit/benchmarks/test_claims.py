@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.harness.claims import Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Block, Rounds
 
 
@@ -56,4 +56,16 @@ def test_a_record_has_the_interval_and_none_where_nothing_was_kept() -> None:
     ],
 )
 def test_the_same_arm_twice_must_tie_narrowly(ratios: tuple[float, ...], told: str) -> None:
-    assert same_arm_report(rounds_of_ratios(*ratios), "peer", "ours").endswith(told)
+    assert same_arm_report(rounds_of_same_arm(*ratios), "peer").endswith(told)
+
+
+def rounds_of_same_arm(*ratios: float) -> Rounds:
+    """Those of `rounds_of_ratios`, with `ours` as a second `peer` too."""
+    rounds = rounds_of_ratios(*ratios)
+    return Rounds({**rounds.blocks, "peer" + AGAIN: rounds.blocks["ours"]})
+
+
+def test_a_claim_is_void_where_the_same_arm_twice_does_not_tie() -> None:
+    claim = Claim("ours / peer", "ours", "peer", 0.5)
+    assert claim.verdict(rounds_of_same_arm(0.9, 1.0, 1.1)) == "void: A/A"
+    assert claim.verdict(rounds_of_same_arm(0.99, 1.0, 1.01)) == "shown"

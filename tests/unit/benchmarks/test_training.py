@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.harness.claims import AGAIN
 from benchmarks.harness.contest import Block, Rounds
-from benchmarks.train import again, arms_table, make_claims, parse_options, run_contest
+from benchmarks.train import arms_table, make_claims, parse_options, run_contest
 from benchmarks.training import token_batches
 from benchmarks.training.contestants import ours_of, peers_of
 from benchmarks.training.peers import plain_gpt, plain_transformer, seqtrain_model
@@ -151,6 +152,11 @@ def test_peers_that_are_for_gpus_run_there_alone() -> None:
     assert {"JoeyNMT", "eole", "Hugging Face Marian", "torch.nn.Transformer"} <= on_cpu
 
 
+def test_a_peer_that_there_is_not_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"No peer is called Marian; there are .*JoeyNMT"):
+        peers_of(smoke_settings("smoke"), ["Marian"])
+
+
 def test_each_precision_is_compared_with_its_fastest_peer_and_the_best_with_the_best() -> None:
     speeds = {"seqtrain fp32": 3.0, "seqtrain bf16": 6.0, "a fp32": 2.0, "b bf16": 1.0}
     rounds = Rounds({name: [Block(1.0, 1.0, speed)] for name, speed in speeds.items()})
@@ -179,7 +185,7 @@ def test_a_contest_of_processes_runs_from_batches_to_claims() -> None:
     assert [claim["statement"] for claim in claims] == ["seqtrain fp32 / GPT-2 loop fp32"]
     arms = record["arms"]
     assert isinstance(arms, dict)
-    assert set(arms) == {"seqtrain fp32", again("seqtrain fp32"), "GPT-2 loop fp32"}
+    assert set(arms) == {"seqtrain fp32", "seqtrain fp32" + AGAIN, "GPT-2 loop fp32"}
     assert any(section.startswith("A/A: ") for section in sections)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -133,6 +133,33 @@ def test_batches_side_by_side_are_written_as_one_after_the_other(num_threads: in
         torch.set_num_threads(before)
     assert [one.text for (one,) in found] == [one.text for (one,) in expected]
     assert [one.score for (one,) in found] == pytest.approx([one.score for (one,) in expected], abs=1e-5)
+
+
+def test_a_batch_that_is_alone_gets_all_threads_and_others_get_one_each() -> None:
+    counts: list[int] = []
+
+    def count_threads() -> AbstractContextManager[None]:
+        counts.append(torch.get_num_threads())
+        return nullcontext()
+
+    generator = TextGenerator(
+        TASK,
+        [make()],
+        generation=GenerationConfig(beam_size=3, max_len_b=9),
+        batching=BatchingConfig(max_tokens=16, required_batch_size_multiple=1),
+        device=torch.device("cpu"),
+        autocast=count_threads,
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        generator.generate_lines(["abc"])
+        assert counts == [2]
+        generator.generate_lines(["abc"] * 20)
+    finally:
+        torch.set_num_threads(before)
+    assert len(counts) > 2
+    assert set(counts[1:]) == {1}
 
 
 def test_a_model_that_cannot_be_prepared_has_no_integers() -> None:
