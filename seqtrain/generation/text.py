@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator as PythonGenerator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -128,14 +129,17 @@ class TextGenerator:
     def _run(self, generator: Generator, dataset: Dataset, *, num_hypotheses: int) -> list[list[TextHypothesis]]:
         results: list[list[TextHypothesis]] = [[] for _ in range(len(dataset))]
         self._warn_of_long_inputs(generator, dataset)
-        for batch, hypotheses in self._generated(generator, self._batches(generator, dataset)):
-            for row, (example, found) in enumerate(zip(batch.ids.tolist(), hypotheses, strict=True)):
-                results[example] = [self._text(generator, one, batch.previous_tokens[row]) for one in found]
+        with closing(self._generated(generator, self._batches(generator, dataset))) as generated:
+            for batch, hypotheses in generated:
+                for row, (example, found) in enumerate(zip(batch.ids.tolist(), hypotheses, strict=True)):
+                    results[example] = [self._text(generator, one, batch.previous_tokens[row]) for one in found]
         for hypothesis_list in results:
             hypothesis_list.extend(no_hypothesis() for _ in range(num_hypotheses - len(hypothesis_list)))
         return results
 
-    def _generated(self, generator: Generator, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Written]]:
+    def _generated(
+        self, generator: Generator, batches: Iterator[Batch]
+    ) -> PythonGenerator[tuple[Batch, Written], None, None]:
         """Each batch and what was written for it.
 
         A step has few and small products, which two threads compute hardly faster than one. So each thread of a CPU

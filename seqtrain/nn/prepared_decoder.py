@@ -99,14 +99,15 @@ class PreparedDecoder:
 
         Where all hypotheses of each sentence have the same token, one row a sentence, (B,), is enough.
         """
-        layout = Layout(len(tokens), 1, len(tokens))
-        x = self._parts.input(tokens[:, None], self._parts.table, layout, cache.num_steps).to(self._dtype)
-        cache.start_step(x.device, len(tokens) // cache.batch_size)
-        for number, layer in enumerate(self._layers):
-            x = layer.step(x, cache, number)
-        if self._norm is not None:
-            x = self._norm(x)
-        return x if self._projection is None else self._projection(x)
+        with torch.autocast(self._device_type, enabled=False):  # it would convert all keys and values at each step
+            layout = Layout(len(tokens), 1, len(tokens))
+            x = self._parts.input(tokens[:, None], self._parts.table, layout, cache.num_steps).to(self._dtype)
+            cache.start_step(x.device, len(tokens) // cache.batch_size)
+            for number, layer in enumerate(self._layers):
+                x = layer.step(x, cache, number)
+            if self._norm is not None:
+                x = self._norm(x)
+            return x if self._projection is None else self._projection(x)
 
     def logits(self, features: Tensor) -> Tensor:
         """The output layer, (R, D) -> (R, V) float32."""
@@ -137,7 +138,7 @@ class _Sublayer:
         return self._norm(x) if self._normalize_before else x
 
     def leave(self, x: Tensor, hidden: Tensor) -> Tensor:
-        x = self._last(hidden, x)
+        x = self._last(hidden, x).to(x.dtype)  # products of 8-bit integers are float32
         return x if self._normalize_before else self._norm(x)
 
 

@@ -81,7 +81,7 @@ class MetricSums:
 
     def restore(self, sums: Mapping[str, float], device: torch.device) -> None:
         """Take back what `read` gave."""
-        host_side = {"sample_size", "num_tokens", "num_sentences", "num_updates", "seconds"}
+        host_side = {"sample_size", "num_tokens", "num_source_tokens", "num_sentences", "num_updates", "seconds"}
         for name, value in sums.items():
             if name in host_side:
                 self._numbers[name] = value

@@ -88,6 +88,7 @@ class RecordedPass:
             module: Its parameters get the gradients; they stay where they are in memory.
             tape: What records.
         """
+        self._module = module
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._tape = tape
         self._sample_size = _SampleSize()
@@ -96,6 +97,7 @@ class RecordedPass:
         self._batch: Batch | None = None  # that the recording reads
         self._output: LossOutput | None = None  # that it writes
         self._gradients: list[Tensor | None] = []  # that it writes
+        self._buffers: list[Tensor] = []  # that it reads, also where the module has others later: a table that grew
 
     def __call__(self, batch: Batch, step: Step) -> LossOutput:
         """Add the gradient of a packed micro-batch to those of the parameters; the host waits in the fourth pass alone.
@@ -119,7 +121,7 @@ class RecordedPass:
         self._record(step)
         self._is_recorded = self._agrees(batch, output)
         if not self._is_recorded:
-            self._batch, self._output, self._gradients = None, None, []
+            self._batch, self._output, self._gradients, self._buffers = None, None, [], []
             logger.warning("training.cuda_graphs: a recorded pass has another loss than the same one as it is written")
         return output
 
@@ -127,6 +129,7 @@ class RecordedPass:
         """Record the pass of the batch before, whose tensors are the recording's own from now on."""
         assert self._batch is not None, "of the passes before"
         batch = self._batch = self._batch.map(torch.clone)
+        self._buffers = list(self._module.buffers())
         before = self._take_gradients()
         self._output = self._tape.record(lambda: step(batch))
         self._gradients = self._take_gradients()
@@ -146,7 +149,7 @@ class RecordedPass:
         """Make a pass by the recording."""
         assert self._batch is not None, "recorded"
         assert self._output is not None, "recorded"
-        before = [self._apart(gradient) for gradient in self._take_gradients()]
+        before = self._apart(self._take_gradients())
         torch._foreach_copy_(list(_tensors_of_one_shape(self._batch)), list(_tensors_of_one_shape(batch)))
         self._tape.repeat()
         self._give_gradients(self._sums(before))
@@ -157,10 +160,10 @@ class RecordedPass:
             logs={name: value.detach().clone() for name, value in self._output.logs.items()},
         )
 
-    def _apart(self, gradient: Tensor | None) -> Tensor | None:
-        """A gradient in memory that the recording does not write."""
-        is_written = any(gradient is written for written in self._gradients)
-        return gradient.clone() if gradient is not None and is_written else gradient
+    def _apart(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        """The gradients in memory that the recording does not write."""
+        pairs = zip(gradients, self._gradients, strict=True)
+        return [old.clone() if old is not None and old is written else old for old, written in pairs]
 
     def _sums(self, before: list[Tensor | None]) -> list[Tensor | None]:
         """The recording's gradients, added to those that were there before it."""

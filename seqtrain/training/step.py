@@ -115,7 +115,6 @@ class Learner(LossFunction):
         self.stopwatch.enter(Phase.forward)  # a recorded pass says no more, its backward pass included
         if self.recording is None:
             return self._train_step(batch)
-        self.stopwatch.enter(Phase.forward)  # and backward: a recording does not tell them apart
         return self.recording(batch, self._train_step)
 
     def _train_step(self, batch: Batch) -> LossOutput:

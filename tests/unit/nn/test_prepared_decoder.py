@@ -12,6 +12,7 @@ from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.options import Activation
+from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.nn.prepared_decoder import DecodingFormat, PreparedDecoder, can_be_prepared
 from seqtrain.testing.fakes import TinyTask
 
@@ -73,6 +74,17 @@ def test_in_bfloat16_they_are_near() -> None:
     with torch.no_grad():
         found, expected = steps_of(model, prepared=prepared), steps_of(model, prepared=None)
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.skipif(not multiplies_int8(), reason="this CPU has no instructions for 8-bit integers")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_with_integers_they_are_near_in_every_number_format(dtype: torch.dtype, norm_first: bool) -> None:
+    model = make_model(decoder_ffn_embed_dim=2**14, decoder_normalize_before=norm_first)  # 16 x 2**14 = 2**18
+    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat(dtype, int8=True))
+    with torch.no_grad():
+        found, expected = steps_of(model, prepared=prepared), steps_of(model, prepared=None)
+    assert 0 < (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 def test_a_first_step_of_one_row_a_sentence_is_that_of_rows_that_are_alike() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 import torch
 
 from seqtrain.criterions.base import LossOutput
@@ -32,3 +33,12 @@ def test_restored_sums_go_on_to_the_bit() -> None:
     for value in values[3:]:
         second.add("loss", value)
     assert second.read() == whole.read()
+
+
+@pytest.mark.parametrize("name", ["sample_size", "num_tokens", "num_source_tokens", "num_sentences", "num_updates"])
+def test_restored_counts_go_on(name: str) -> None:
+    first, second = MetricSums(), MetricSums()
+    first.add_number(name, 5)
+    second.restore(first.read(), torch.device("cpu"))
+    second.add_number(name, 2)
+    assert second.read() == {name: 7}

@@ -12,7 +12,7 @@ from seqtrain.training.runtime import prepare_process, speed_up_float32
 
 COUNT_FAULTS = """
 import resource, torch
-from seqtrain.training.runtime import prepare_process, speed_up_float32
+from seqtrain.training.runtime import prepare_process
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
