@@ -46,15 +46,17 @@ class Claim:
 def claims_table(rounds: Rounds, claims: Sequence[Claim]) -> str:
     """A Markdown table of claims and verdicts."""
     lines = [
-        "| ratio | median [95 %] | of the best blocks | bar | rounds kept | |",
-        "|---|---|---|---|---|---|",
+        "| ratio | median [95 %] | of all rounds | of the best blocks | bar | rounds kept | |",
+        "|---|---|---|---|---|---|---|",
     ]
     for claim in claims:
         interval = rounds.interval(claim.ours, claim.baseline) or "none kept"
+        of_all = rounds.interval_of_all(claim.ours, claim.baseline)
         best = rounds.best_ratio(claim.ours, claim.baseline)
         kept = f"{len(rounds.kept(claim.ours, claim.baseline))} of {len(rounds.blocks[claim.ours])}"
         bar = f"{claim.bar:g}" if claim.bar else ""
-        lines.append(f"| {claim.statement} | {interval} | {best:.2f} | {bar} | {kept} | {claim.verdict(rounds)} |")
+        verdict = claim.verdict(rounds)
+        lines.append(f"| {claim.statement} | {interval} | {of_all} | {best:.2f} | {bar} | {kept} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -67,6 +69,7 @@ def claims_record(rounds: Rounds, claims: Sequence[Claim]) -> list[Facts]:
             "baseline": claim.baseline,
             "bar": claim.bar,
             "interval": _bounds(rounds.interval(claim.ours, claim.baseline)),
+            "interval_of_all": _bounds(rounds.interval_of_all(claim.ours, claim.baseline)),
             "best_ratio": rounds.best_ratio(claim.ours, claim.baseline),
             "num_kept": len(rounds.kept(claim.ours, claim.baseline)),
             "num_rounds": len(rounds.blocks[claim.ours]),

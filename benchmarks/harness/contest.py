@@ -71,6 +71,11 @@ class Rounds:
         ratios = self.ratios(name, baseline)
         return bootstrap_median(ratios) if ratios else None
 
+    def interval_of_all(self, name: str, baseline: str) -> Interval:
+        """The same with the rounds that were dropped, for a machine that is never steady."""
+        pairs = zip(self.speeds(name), self.speeds(baseline), strict=True)
+        return bootstrap_median([mine / other for mine, other in pairs])
+
     def best_ratio(self, name: str, baseline: str) -> float:
         """The ratio of the two arms' fastest blocks, of all rounds: what disturbs a block makes it slower."""
         return max(self.speeds(name)) / max(self.speeds(baseline))

@@ -57,7 +57,10 @@ class _TorchProducts(Products):
         return torch.mm(y_grad, self._weight)
 
     def add_weight_grad(self, y_grad: Tensor, x: Tensor) -> None:
-        if self._weight_grad is None:
+        if x.dtype is torch.float16:  # sums over many rows overflow its range
+            product = _float32_product(y_grad.t(), x)
+            self._weight_grad = product if self._weight_grad is None else self._weight_grad.add_(product)
+        elif self._weight_grad is None:
             self._weight_grad = torch.mm(y_grad.t(), x).to(torch.promote_types(x.dtype, torch.float32))
         elif self._weight_grad.dtype is x.dtype:
             self._weight_grad.addmm_(y_grad.t(), x)
@@ -67,6 +70,13 @@ class _TorchProducts(Products):
     def weight_grad(self) -> Tensor:
         assert self._weight_grad is not None, "something was added"
         return self._weight_grad
+
+
+def _float32_product(a: Tensor, b: Tensor) -> Tensor:
+    """The product a b of float16 matrices (V, N) and (N, D), in float32."""
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return torch.mm(a.float(), b.float())
 
 
 class _OneDNNProducts(Products):

@@ -75,7 +75,7 @@ class CompiledLoss:
         numbers = (torch.empty(batch.num_tokens, 0), torch.empty(batch.num_source_tokens, 0))
         for tensor in (*tensors, *(number for number in numbers if len(number) > 1)):
             for dimension in range(1 if tensor.numel() == 0 else tensor.ndim):
-                torch._dynamo.mark_dynamic(tensor, dimension)
+                torch._dynamo.maybe_mark_dynamic(tensor, dimension)  # a model may be bound to one size
         # What is compiled must not see numbers that change from batch to batch: each would be another graph.
         constant = replace(batch, num_tokens=0, num_source_tokens=0, is_filler=False)
         output: LossOutput = self._compiled(constant, *numbers)

@@ -36,7 +36,7 @@ def test_a_claim_is_void_when_more_than_three_tenths_of_the_pairs_are_dropped(nu
 def test_a_table_states_how_many_rounds_were_kept() -> None:
     rounds = rounds_of_ratios(2.0, 2.0, 2.0, 2.0, num_unsteady=1)
     row = claims_table(rounds, [Claim("ours / peer", "ours", "peer", 1.5)]).splitlines()[-1]
-    assert row == "| ours / peer | 2.00 [2.00, 2.00] | 2.00 | 1.5 | 3 of 4 | shown |"
+    assert row == "| ours / peer | 2.00 [2.00, 2.00] | 2.00 [2.00, 2.00] | 2.00 | 1.5 | 3 of 4 | shown |"
 
 
 def test_a_record_has_the_interval_and_none_where_nothing_was_kept() -> None:

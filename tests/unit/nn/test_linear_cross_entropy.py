@@ -158,6 +158,17 @@ def test_unfused_loss_follows_the_formula(smoothing: float) -> None:
     assert_close(cross_entropy(features @ weight.T, targets, label_smoothing=smoothing), expected)
 
 
+def test_float16_sums_the_gradient_of_the_weight_in_float32() -> None:
+    """Of 500 equal targets each adds nearly one to the gradient of its type, before the scale of float16."""
+    features = torch.ones(500, 8)
+    weight = torch.zeros(NUM_TYPES, 8, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss_sum, _ = linear_cross_entropy(features, weight, torch.zeros(500, dtype=torch.long))
+    loss_sum.backward()
+    assert weight.grad is not None
+    assert_close(weight.grad[0], torch.full((8,), 500 * (1 / NUM_TYPES - 1)), rtol=1e-3, atol=0.0)
+
+
 def test_unfused_loss_of_half_precision_logits_is_summed_in_float32() -> None:
     logits = torch.zeros(3000, NUM_TYPES, dtype=torch.bfloat16)
     loss, _ = cross_entropy(logits, torch.zeros(3000, dtype=torch.long))

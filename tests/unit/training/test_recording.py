@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from seqtrain.criterions.base import LossOutput
 from seqtrain.criterions.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqtrain.data.batch import Batch
+from seqtrain.errors import TrainingError
 from seqtrain.models.base import Model
 from seqtrain.testing.fakes import TinyTask
 from seqtrain.training.compilation import CompileOptions
@@ -185,3 +186,16 @@ def test_a_cuda_graph_gives_what_the_host_sends(is_compiled: bool) -> None:
     assert repeat._is_recorded
     for result, values in zip(results, expected, strict=True):
         assert_close(result, values)
+
+
+def test_a_pass_that_cannot_be_recorded_is_an_error_that_names_the_setting() -> None:
+    class BrokenTape(FakeTape):
+        def record(self, work: Callable[[], T]) -> T:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    module = make_module(TASK)
+    recorded = RecordedPass(module, BrokenTape(module))
+    with pytest.raises(TrainingError, match="not permitted") as error:
+        for batch in packed_batches(TASK, 64):
+            recorded(batch, step_of(module))
+    assert "training.cuda_graphs=never" in str(error.value.remedy)
