@@ -196,6 +196,5 @@ def test_a_pass_that_cannot_be_recorded_is_an_error_that_names_the_setting() -> 
     module = make_module(TASK)
     recorded = RecordedPass(module, BrokenTape(module))
     with pytest.raises(TrainingError, match="not permitted") as error:
-        for batch in packed_batches(TASK, 64):
-            recorded(batch, step_of(module))
+        passes(module, lambda batch: recorded(batch, step_of(module)), num_batches=1)
     assert "training.cuda_graphs=never" in str(error.value.remedy)
