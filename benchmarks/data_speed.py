@@ -17,13 +17,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data.collation import CollateArm, LoopArm, plan_batches, random_pairs
 from benchmarks.data.corpora import write_pairs, write_text
 from benchmarks.data.text import PublishedText, SeqtrainText, TextWork
+from benchmarks.data.vocabularies import measure_vocabularies, record, vocabulary_table
 from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.environments import python
@@ -42,7 +42,6 @@ CLAIMS = (
     Claim("raw text to numbers on all cores, against subword-nmt and a look-up a line", OURS, PUBLISHED, bar=5.0),
 )
 MOST_NANOSECONDS, LEAST_TOKENS = 300, 40e6
-VOCABULARIES = (1_000, 10_000, 100_000, 1_000_000)
 
 
 def measure_planning(folder: Path, most: int) -> list[dict[str, Any]]:
@@ -135,32 +134,6 @@ def verdicts(planning: list[dict[str, Any]], collation: dict[int, Rounds]) -> st
     return "\n".join(lines)
 
 
-def measure_vocabularies(folder: Path) -> list[dict[str, float]]:
-    """Building, writing and reading vocabularies, in processor seconds."""
-    found = []
-    for size in VOCABULARIES:
-        counts = {f"symbol{number * 7919 % size}": size - number for number in range(size)}
-        watch = [time.process_time()]
-        vocabulary = Vocabulary.build(counts)
-        watch.append(time.process_time())
-        vocabulary.save(folder / "dict.txt")
-        watch.append(time.process_time())
-        Vocabulary.load(folder / "dict.txt")
-        watch.append(time.process_time())
-        build, save, load = (end - start for start, end in pairwise(watch))
-        found.append({"size": size, "build": build, "save": save, "load": load})
-    return found
-
-
-def vocabulary_table(found: list[dict[str, float]]) -> str:
-    """Milliseconds, and microseconds a symbol."""
-    lines = ["| symbols | build, ms | save, ms | load, ms | load, µs a symbol |", "|---|---|---|---|---|"]
-    for row in found:
-        times = " | ".join(f"{row[name] * 1e3:,.1f}" for name in ("build", "save", "load"))
-        lines.append(f"| {row['size']:,.0f} | {times} | {row['load'] / row['size'] * 1e6:.2f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure all parts and write benchmarks/results/data-DATE.md and .json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,15 +168,15 @@ def main() -> None:
         + "\n\n"
         + same_arm_report(text, OURS),
     ]
-    record: Facts = {
+    results: Facts = {
         "facts": facts,
         "planning": planning,
-        "vocabularies": vocabularies,
+        "vocabularies": record(vocabularies),
         "collation": {str(max_tokens): rounds_record(rounds) for max_tokens, rounds in collation.items()},
         "text": rounds_record(text),
         "claims": claims_record(text, CLAIMS),
     }
-    write_results(arguments.output, "The data side", sections, record)
+    write_results(arguments.output, "The data side", sections, results)
     print("\n\n".join(sections))
 
 

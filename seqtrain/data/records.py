@@ -3,6 +3,7 @@
 A record holds only as long as the file is the same to the system: the same inode, size, time of its last change, and
 time of the last change of its inode, which no program can set back. So a file that anything wrote to is read again.
 What a failing disk does leaves no trace there: for that, a record is good for `MAX_AGE`, and then the file is read.
+Whoever writes a record removes those that are older, of files that may long be gone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ MAX_AGE = 7 * 24 * 3600
 MIN_SIZE = 2**26
 """Bytes. What is smaller is read in no time, and always."""
 
-_SETTLED = 10 * 10**9  # nanoseconds: a file changed later than this before it was read could change again unnoticed
+SETTLED = 10 * 10**9
+"""Nanoseconds. A file changed later than this before it was read could change again unnoticed: it leaves no record."""
+
 _NAME_LENGTH = 32
 
 
@@ -57,7 +60,7 @@ class Records:
             return known[2]
         now = time.time()
         answer = find_out()
-        if _state(path) == state and now * 10**9 - max(state[-2:]) > _SETTLED:
+        if _state(path) == state and now * 10**9 - max(state[-2:]) > SETTLED:
             _write(record, [state, now, answer])
         return answer
 
@@ -81,3 +84,13 @@ def _write(record: Path, content: list[object]) -> None:
     with suppress(OSError):  # the answer is known: a record only saves the time of the next start
         record.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(record, json.dumps(content) + "\n")
+        _remove_old(record.parent)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove records that hold no longer. One that another process has just renewed may go too: it is made again."""
+    oldest = time.time() - MAX_AGE
+    for record in folder.glob("*.json"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if record.stat().st_mtime < oldest:
+                record.unlink()

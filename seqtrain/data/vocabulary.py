@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -47,9 +47,9 @@ class Vocabulary:
             symbols: Without the special ones. A symbol that occurs again takes the later number.
             counts: One a symbol; zeros where they are left out.
         """
-        added = list(zip_longest(symbols, counts, fillvalue=0))
-        self.symbols: tuple[str, ...] = (*SPECIAL_SYMBOLS, *(str(symbol) for symbol, _ in added))
-        self.counts: tuple[int, ...] = (0,) * len(SPECIAL_SYMBOLS) + tuple(int(count) for _, count in added)
+        self.symbols: tuple[str, ...] = (*SPECIAL_SYMBOLS, *map(str, symbols))
+        given = (*repeat(0, len(SPECIAL_SYMBOLS)), *map(int, counts))
+        self.counts: tuple[int, ...] = (*given, *repeat(0, len(self.symbols) - len(given)))
         self._numbers = {symbol: number for number, symbol in enumerate(self.symbols)}
 
     @classmethod
@@ -70,16 +70,16 @@ class Vocabulary:
             padding_factor: Append symbols that occur nowhere until the size is a multiple of this, which makes the
                 matrix products of the output layer faster.
         """
-        items = sorted(
-            ((symbol, count) for symbol, count in counts.items() if symbol not in SPECIAL_SYMBOLS),
-            key=lambda item: (-item[1], item[0]),
-        )
+        # two stable sorts: pairs of count and symbol would be a million objects, through which Python looks for garbage
+        kept = sorted(symbol for symbol in counts if symbol not in SPECIAL_SYMBOLS)
+        kept.sort(key=counts.__getitem__, reverse=True)
         if num_words is not None:
-            items = items[: max(0, num_words - len(SPECIAL_SYMBOLS))]
-        items = [(symbol, count) for symbol, count in items if count >= threshold]
-        missing = -(len(SPECIAL_SYMBOLS) + len(items)) % padding_factor
-        items += [(f"madeupword{number:04d}", 0) for number in range(missing)]
-        return cls(*zip(*items, strict=True)) if items else cls(())
+            del kept[max(0, num_words - len(SPECIAL_SYMBOLS)) :]
+        numbers = [count for count in map(counts.__getitem__, kept) if count >= threshold]
+        del kept[len(numbers) :]
+        missing = -(len(SPECIAL_SYMBOLS) + len(kept)) % padding_factor
+        kept += (f"madeupword{number:04d}" for number in range(missing))
+        return cls(kept, numbers)
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:

@@ -24,10 +24,10 @@ def test_each_example_is_a_few_tokens_and_the_end_symbol(tmp_path: Path) -> None
 
 
 def test_a_line_tells_by_what_factor_it_exceeds_the_one_before() -> None:
-    figures = [Figures(10, 5, 2.0, 0.010, 100e6, 50e6), Figures(100, 5, 3.0, 0.010, 400e6, 60e6)]
+    figures = [Figures(10, 5, 2.0, 1.0, 0.010, 100e6, 50e6), Figures(100, 5, 3.0, 1.0, 0.010, 400e6, 60e6)]
     assert growth_table("examples", (10, 100), figures).splitlines()[2:] == [
-        "| 10 | 2.0 |  | 10.0 |  | 100 |  | 50 |  |",
-        "| 100 | 3.0 | 1.50 | 10.0 | 1.00 | 400 | 4.00 | 60 | 1.20 |",
+        "| 10 | 2.0 |  | 1.0 |  | 10.0 |  | 100 |  | 50 |  |",
+        "| 100 | 3.0 | 1.50 | 1.0 | 1.00 | 10.0 | 1.00 | 400 | 4.00 | 60 | 1.20 |",
     ]
 
 

@@ -33,7 +33,7 @@ class Reader:
 @pytest.fixture(autouse=True)
 def small_files_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MIN_SIZE", 1)
-    monkeypatch.setattr(records, "_SETTLED", 0)
+    monkeypatch.setattr(records, "SETTLED", 0)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_small_file_is_always_read(reader: Reader, tmp_path: Path, monkeypatch
 def test_a_file_that_changed_just_now_gets_no_record(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "_SETTLED", 10**12)
+    monkeypatch.setattr(records, "SETTLED", 10**12)
     ask(reader, tmp_path / "cache")
     ask(reader, tmp_path / "cache")
     assert reader.count == 2
@@ -90,6 +90,22 @@ def test_an_old_record_is_made_again(reader: Reader, tmp_path: Path, monkeypatch
     ask(reader, tmp_path / "cache")
     ask(reader, tmp_path / "cache")
     assert reader.count == 2
+
+
+def test_records_that_hold_no_longer_are_removed_when_another_is_written(reader: Reader, tmp_path: Path) -> None:
+    for question in ("first", "second"):
+        ask(reader, tmp_path / "cache", question)
+    folder = tmp_path / "cache" / "records"
+    old, young = sorted(folder.iterdir())
+    long_ago = time.time() - MAX_AGE - 60
+    os.utime(old, (long_ago, long_ago))
+    (folder / "note.txt").write_text("of somebody else")
+    os.utime(folder / "note.txt", (long_ago, long_ago))
+    ask(reader, tmp_path / "cache", "third")
+    left = set(folder.iterdir())
+    assert old not in left
+    assert {young, folder / "note.txt"} < left
+    assert len(left) == 3
 
 
 @pytest.mark.parametrize("content", ["", "[", "[]", "{}", "[1, 2, 3]", "[[1], 2.0, 3]", "null", "[" * 100_000])

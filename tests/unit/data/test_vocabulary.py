@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from pathlib import Path
 
@@ -150,3 +151,20 @@ def test_the_fingerprint_depends_on_symbols_and_their_order() -> None:
     fingerprints = {Vocabulary(symbols).fingerprint for symbols in (["a", "b"], ["b", "a"], ["a"], ["a b"])}
     assert len(fingerprints) == 4
     assert Vocabulary(["a"], [1]).fingerprint == Vocabulary(["a"], [2]).fingerprint
+
+
+def test_building_makes_no_objects_for_the_garbage_collector_to_look_through() -> None:
+    counts = {f"symbol{number}": number for number in range(50_000)}
+    collections = []
+
+    def note(phase: str, details: dict[str, int]) -> None:
+        collections.append((phase, details["generation"]))
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        vocabulary = Vocabulary.build(counts)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(vocabulary) == 50_008
+    assert len(collections) <= 2  # the beginning and the end of one, for what this test made itself
