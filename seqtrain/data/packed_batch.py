@@ -1,5 +1,7 @@
 """From tokens to a packed batch of a given shape; everything that a GPU would else have to ask for is made here.
 
+A batch of some thousand tokens costs as much for the number of numpy's calls as for the tokens: there are few calls.
+
 Shapes: B sentences; of one side N tokens, R rows, A attention rows of L places; Q segments.
 """
 
@@ -9,8 +11,8 @@ import numpy as np
 import torch
 
 from seqtrain.data.batch import Batch, PackedTokens
-from seqtrain.data.collate import shift
-from seqtrain.data.packing import PackedShape, SideShape, attention_rows
+from seqtrain.data.collate import Slices
+from seqtrain.data.packing import PackedShape, SideShape, attention_row_bounds
 from seqtrain.data.tokens import IntArray
 from seqtrain.data.vocabulary import Vocabulary
 
@@ -18,104 +20,119 @@ __all__ = ["make_packed_batch"]
 
 
 def make_packed_batch(
-    ids: IntArray,
-    target: tuple[IntArray, IntArray],
-    source: tuple[IntArray, IntArray],
-    *,
-    shape: PackedShape,
-    first: int = Vocabulary.eos,
+    ids: IntArray, target: Slices, source: Slices, *, shape: PackedShape, first: int = Vocabulary.eos
 ) -> Batch:
-    """Put flat tokens into the rows of a batch.
+    """Gather slices into the rows of a batch.
 
     Args:
         ids: (B,) the examples' numbers.
-        target: Flat target tokens (N,) and their lengths (B,).
-        source: Flat source tokens and their lengths.
+        target: The target tokens.
+        source: The source tokens.
         shape: Of the batch.
         first: What stands before each target.
     """
-    (targets, target_lengths), (sources, source_lengths) = target, source
-    place = _Placing(np.stack([source_lengths, target_lengths], axis=1), shape)
+    sources, targets = _Side(source, shape.source), _Side(target, shape.target)
+    row_bounds = attention_row_bounds((sources.offsets, targets.offsets), shape)
+    num_pieces = max(side.num_pieces for side in (sources, targets))
+    target_row = targets.row_of_tokens()
     return Batch(
-        ids=torch.from_numpy(ids.astype(np.int64)),
-        previous_tokens=_row_of_tokens(shift(targets, target_lengths, first), shape.target),
-        targets=_row_of_tokens(targets, shape.target),
-        target_positions=torch.arange(len(targets)),
-        num_tokens=len(targets),
-        source_tokens=_row_of_tokens(sources, shape.source),
-        source_lengths=torch.from_numpy(source_lengths),
-        num_source_tokens=len(sources),
-        packed_targets=place(target_lengths, shape.target),
-        packed_sources=place(source_lengths, shape.source),
+        ids=torch.from_numpy(ids),
+        previous_tokens=torch.from_numpy(targets.shifted(target_row, first)),
+        targets=torch.from_numpy(target_row),
+        target_positions=torch.from_numpy(targets.tokens),
+        num_tokens=targets.num_tokens,
+        source_tokens=torch.from_numpy(sources.row_of_tokens()),
+        source_lengths=torch.from_numpy(source.lengths),
+        num_source_tokens=sources.num_tokens,
+        packed_targets=targets.placed(row_bounds, num_pieces, shape.num_segments),
+        packed_sources=sources.placed(row_bounds, num_pieces, shape.num_segments),
     )
 
 
-def _row_of_tokens(flat: IntArray, side: SideShape) -> torch.Tensor:
-    """(N,) -> (1, R)."""
-    rows = np.full((1, side.num_rows), Vocabulary.pad, dtype=np.int64)
-    rows[0, : len(flat)] = flat
-    return torch.from_numpy(rows)
+class _Side:
+    """The tokens of one side of a batch.
 
+    Attributes:
+        offsets: (B + 1,) the row where each sentence begins, and the end of the last.
+        num_tokens: N, less than R.
+        tokens: (N,) the numbers from 0 on.
+    """
 
-class _Placing:
-    """Places the tokens of the two sides of a batch, which share segments and attention rows."""
-
-    def __init__(self, lengths: IntArray, shape: PackedShape) -> None:
-        """Work out what both sides share.
+    def __init__(self, slices: Slices, shape: SideShape) -> None:
+        """Put sentences one after the other.
 
         Args:
-            lengths: (B, 2) source and target tokens.
-            shape: Of the batch.
+            slices: Their tokens.
+            shape: The sizes of the side.
         """
+        self._slices = slices
         self._shape = shape
-        self._attention_rows = attention_rows(lengths, shape)  # (B,)
-        numbers = np.arange(shape.num_attention_rows)
-        self._first_sentences = np.searchsorted(self._attention_rows, numbers)  # (A,) of each attention row
-        rests = [
-            (side.num_rows - int(total)) / side.num_columns
-            for side, total in zip((shape.source, shape.target), lengths.sum(axis=0), strict=True)
-        ]
-        self._num_pieces = int(np.ceil(max(rests)))
+        self.offsets = np.zeros(len(slices.lengths) + 1, dtype=np.int64)
+        slices.lengths.cumsum(out=self.offsets[1:])
+        self.num_tokens = int(self.offsets[-1])
+        self.tokens = np.arange(self.num_tokens)
 
-    def __call__(self, lengths: IntArray, side: SideShape) -> PackedTokens:
-        """Place one side, whose sentences have these lengths (B,)."""
-        ends = np.cumsum(lengths)
-        starts, num_tokens = ends - lengths, int(ends[-1])
-        tokens = np.arange(num_tokens)
-        numbers = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)  # (N,) of each token's sentence
-        columns = np.zeros(side.num_rows, dtype=np.int64)
-        columns[:num_tokens] = tokens - starts[numbers]
-        row_starts = starts[self._first_sentences[self._attention_rows]]  # the tokens before each one's attention row
-        first_places = self._attention_rows * side.row_length + starts - row_starts  # (B,)
-        taken = tokens + (first_places - starts)[numbers]  # (N,)
-        num_places = self._shape.num_attention_rows * side.row_length
-        sequences = np.full(num_places, -1, dtype=np.int32)
-        sequences[taken] = numbers
-        rows = np.full(num_places, side.num_rows - 1, dtype=np.int64)
-        rows[taken] = tokens
-        places = np.full(side.num_rows, np.argmax(sequences < 0), dtype=np.int64)
-        places[:num_tokens] = taken
-        shape = (self._shape.num_attention_rows, side.row_length)
+    @property
+    def num_pieces(self) -> int:
+        """Into how many segments the rows without a token must be cut, for none to be longer than a sentence can be."""
+        return -(-(self._shape.num_rows - self.num_tokens) // self._shape.num_columns)
+
+    def row_of_tokens(self) -> IntArray:
+        """(1, R), gathered at once."""
+        positions = (self._slices.starts - self.offsets[:-1]).repeat(self._slices.lengths)
+        positions += self.tokens
+        self._slices.touch()
+        row = np.empty((1, self._shape.num_rows), dtype=np.int64)
+        row[0, : self.num_tokens] = self._slices.tokens.take(positions)
+        row[0, self.num_tokens :] = Vocabulary.pad
+        return row
+
+    def shifted(self, row: IntArray, first: int) -> IntArray:
+        """(1, R) -> (1, R): the token before each token, `first` before those that begin a sentence."""
+        previous = np.empty_like(row)
+        previous[0, 1:] = row[0, :-1]
+        previous[0, self.offsets[:-1]] = first
+        previous[0, self.num_tokens :] = Vocabulary.pad
+        return previous
+
+    def placed(self, row_bounds: IntArray, num_pieces: int, num_segments: int) -> PackedTokens:
+        """Find each token's place for attention.
+
+        Args:
+            row_bounds: (A + 1,) the sentences of each attention row.
+            num_pieces: Into how many segments the rows without a token are cut.
+            num_segments: Q.
+        """
+        num_rows, num_tokens, lengths = self._shape.num_rows, self.num_tokens, self._slices.lengths
+        columns = np.zeros(num_rows, dtype=np.int64)
+        np.subtract(self.tokens, self.offsets[:-1].repeat(lengths), out=columns[:num_tokens])
+        bounds = self.offsets[row_bounds]  # (A + 1,) the tokens of each attention row
+        is_taken = np.arange(self._shape.row_length) < (bounds[1:] - bounds[:-1])[:, None]  # (A, L)
+        # the tokens are in the places that are taken, in their order
+        rows = np.full(is_taken.shape, num_rows - 1, dtype=np.int64)
+        rows[is_taken] = self.tokens
+        sequences = np.full(is_taken.shape, -1, dtype=np.int32)
+        sequences[is_taken] = np.arange(len(lengths), dtype=np.int32).repeat(lengths)
+        places = np.empty(num_rows, dtype=np.int64)
+        places[:num_tokens] = np.flatnonzero(is_taken)
+        places[num_tokens:] = is_taken.argmin()
         return PackedTokens(
-            bounds=torch.from_numpy(self._bounds(ends, side.num_rows)),
+            bounds=torch.from_numpy(self._segments(num_pieces, num_segments)),
             columns=torch.from_numpy(columns),
             places=torch.from_numpy(places),
-            rows=torch.from_numpy(rows).view(shape),
-            sequences=torch.from_numpy(sequences).view(shape),
-            num_columns=side.num_columns,
+            rows=torch.from_numpy(rows),
+            sequences=torch.from_numpy(sequences),
+            num_columns=self._shape.num_columns,
         )
 
-    def _bounds(self, ends: IntArray, num_rows: int) -> np.ndarray:
+    def _segments(self, num_pieces: int, num_segments: int) -> np.ndarray:
         """(Q + 1,) int32: 0, the ends of the sentences, those of the pieces behind them, and the last again and again.
 
         The rows behind the last token are cut into pieces, so that none is longer than the longest sentence.
         """
-        num_sentences, num_tokens = len(ends), int(ends[-1])
-        bounds = np.full(self._shape.num_segments + 1, num_rows, dtype=np.int32)
-        bounds[0] = 0
-        bounds[1 : num_sentences + 1] = ends
-        numbers = np.arange(1, self._num_pieces + 1)
-        bounds[num_sentences + 1 : num_sentences + 1 + self._num_pieces] = (
-            num_tokens + numbers * (num_rows - num_tokens) // self._num_pieces
-        )
+        num_rows, num_bounds = self._shape.num_rows, len(self.offsets)
+        bounds = np.full(num_segments + 1, num_rows, dtype=np.int32)
+        bounds[:num_bounds] = self.offsets
+        pieces = np.arange(1, num_pieces + 1) * (num_rows - self.num_tokens) // num_pieces
+        bounds[num_bounds : num_bounds + num_pieces] = self.num_tokens + pieces
         return bounds

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from seqtrain.data.batch import Batch
-from seqtrain.data.collate import Slices, gather, make_batch
+from seqtrain.data.collate import Slices, make_batch
 from seqtrain.data.packed_batch import make_packed_batch
 from seqtrain.data.packing import PackedShape
 from seqtrain.data.tokens import IntArray, TokenTable
@@ -76,8 +76,8 @@ class PairDataset:
         indices = indices.astype(np.int64)
         return make_packed_batch(
             indices,
-            _rows(self.target, indices),
-            _rows(self.source, indices),
+            _slices(self.target, indices),
+            _slices(self.source, indices),
             shape=shape,
             first=self._first_token,
         )
@@ -104,9 +104,3 @@ class PairLengths:
 def _slices(table: TokenTable, indices: IntArray) -> Slices:
     """Some sequences of a table."""
     return Slices(table.tokens, *table.locate(indices))
-
-
-def _rows(table: TokenTable, indices: IntArray) -> tuple[IntArray, IntArray]:
-    """The tokens of some sequences in a row, (N,), and their lengths (B,)."""
-    starts, lengths = table.locate(indices)
-    return gather(table.tokens, starts, lengths), lengths

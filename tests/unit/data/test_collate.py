@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtrain.data.collate import Slices, gather, gather_padded, make_batch, shift
-from seqtrain.data.tokens import row_positions
+from seqtrain.data.collate import Slices, gather_padded, make_batch
 from seqtrain.data.vocabulary import Vocabulary
 
 PAD, EOS = Vocabulary.pad, Vocabulary.eos
@@ -25,30 +24,12 @@ def slices(rows: list[list[int]]) -> Slices:
     return Slices(flat.astype(np.uint16), (np.cumsum(lengths) - lengths)[::-1], lengths[::-1].copy())
 
 
-def test_slices_are_gathered_in_the_order_of_the_starts() -> None:
-    tokens = np.arange(100, 110, dtype=np.uint16)
-    flat = gather(tokens, np.array([7, 0, 3]), np.array([2, 3, 0]))
-    assert flat.tolist() == [107, 108, 100, 101, 102]
-    assert flat.dtype == np.int64
-
-
-def test_nothing_is_gathered_from_nothing() -> None:
-    empty = np.empty(0, dtype=np.int64)
-    assert row_positions(empty, empty).tolist() == []
-
-
 def test_rows_are_padded_on_the_right() -> None:
     matrix, is_padding = gather_padded(slices([[4, 5], [6], [7, 8, 9]]))
     assert matrix.tolist() == [[4, 5, PAD], [6, PAD, PAD], [7, 8, 9]]
     assert matrix.dtype == np.int64
     assert is_padding.tolist() == [[False, False, True], [False, True, True], [False] * 3]
     assert gather_padded(slices([[], []]))[0].shape == (2, 0)
-
-
-def test_each_token_is_preceded_by_the_one_before_in_its_row() -> None:
-    flat, lengths = flatten([[4, 5], [6], [7, 8, 9]])
-    assert shift(flat, lengths, EOS).tolist() == [EOS, 4, EOS, EOS, 7, 8]
-    assert shift(flat, lengths, np.array([21, 22, 23])).tolist() == [21, 4, 22, 23, 7, 8]
 
 
 def test_a_batch_by_hand() -> None:

@@ -43,6 +43,14 @@ def test_sentences_stand_one_after_the_other() -> None:
     assert (batch.num_tokens, batch.num_source_tokens, len(batch), batch.is_packed) == (6, 7, 3, True)
 
 
+def test_an_empty_sentence_takes_no_row() -> None:
+    batch = PairDataset.from_lists([[11, EOS], [12, EOS]], [[21, EOS], []]).collate_packed(np.arange(2), SHAPE)
+    assert batch.previous_tokens.tolist() == [[EOS, 21, *[PAD] * 8]]
+    assert batch.packed_targets is not None
+    assert batch.packed_targets.bounds.tolist()[:3] == [0, 2, 2]
+    assert batch.packed_targets.sequences.tolist() == [[0, 0, -1, -1], [-1] * 4, [-1] * 4]
+
+
 def test_each_token_knows_its_column() -> None:
     _, source, target = hand_drawn()
     assert source.columns.tolist() == [0, 1, 0, 1, 2, 0, 1, *[0] * 5]

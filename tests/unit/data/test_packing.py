@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from seqtrain.config.root import TrainBatchingConfig
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
-from seqtrain.data.packing import LengthTotals, PackedPlan, PackedShape, SideShape, attention_rows, cut_packed
+from seqtrain.data.packing import LengthTotals, PackedPlan, PackedShape, SideShape, attention_row_bounds, cut_packed
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.tokens import IntArray
 
@@ -35,10 +36,15 @@ def tiny_shape(**changes: Any) -> PackedShape:
     return replace(PackedShape(side, side, num_sequences=4, num_attention_rows=3), **changes)
 
 
+def row_bounds(rows: IntArray, shape: PackedShape) -> IntArray:
+    source, target = np.cumsum(np.concatenate([np.zeros((1, 2), np.int64), rows]), axis=0).T
+    return attention_row_bounds((source, target), shape)
+
+
 def fits(rows: IntArray, shape: PackedShape) -> bool:
     source, target = rows.sum(axis=0)
-    numbers = attention_rows(rows, shape)
-    totals = [rows[numbers == number].sum(axis=0) for number in range(shape.num_attention_rows)]
+    bounds = row_bounds(rows, shape)
+    totals = [rows[start:end].sum(axis=0) for start, end in pairwise(bounds)]
     return (
         source < shape.source.num_rows
         and target < shape.target.num_rows
@@ -61,9 +67,33 @@ def test_a_batch_ends_with_its_attention_rows() -> None:
     assert cut_packed(rows, tiny_shape(num_attention_rows=1)).tolist() == [0, 1, 3]
 
 
+def written_out(rows: IntArray, shape: PackedShape) -> list[int]:
+    """The bounds of batches, with a step for each example."""
+    bounds, tokens, in_row, num_rows = [0], np.zeros(2), np.zeros(2), 1
+    room = np.array([shape.source.num_rows - 1, shape.target.num_rows - 1])
+    row_room = np.array([shape.source.row_length, shape.target.row_length])
+    for number, example in enumerate(rows):
+        begins_row = bool((in_row + example > row_room).any())
+        is_full = (tokens + example > room).any() or number - bounds[-1] == shape.num_sequences
+        if is_full or num_rows + begins_row > shape.num_attention_rows:
+            bounds.append(number)
+            tokens, in_row, num_rows, begins_row = np.zeros(2), np.zeros(2), 1, False
+        tokens, num_rows = tokens + example, num_rows + begins_row
+        in_row = example if begins_row else in_row + example
+    return [*bounds, len(rows)]
+
+
+@pytest.mark.parametrize("num_attention_rows", [8, 11, 20])
+def test_batches_are_those_of_a_loop_over_the_examples(num_attention_rows: int) -> None:
+    rows = lengths(40_000)
+    shape = PackedShape.of(LengthTotals().with_lengths(rows), max_tokens=1000, max_sentences=60)
+    shape = replace(shape, num_attention_rows=num_attention_rows)
+    assert cut_packed(rows, shape).tolist() == written_out(rows, shape)
+
+
 def test_sentences_share_an_attention_row_while_both_sides_fit() -> None:
     rows = np.array([[4, 1], [2, 5], [1, 1], [1, 1]])
-    assert attention_rows(rows, tiny_shape()).tolist() == [0, 0, 1, 1]
+    assert row_bounds(rows, tiny_shape()).tolist() == [0, 2, 4, 4]
 
 
 def test_the_shape_follows_from_the_lengths() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqtrain.data.tokens import TokenTable
+from seqtrain.data.tokens import TokenTable, row_positions
 
 
 def test_lists_become_a_table() -> None:
@@ -37,3 +37,9 @@ def test_other_tables_have_other_fingerprints() -> None:
 def test_a_known_fingerprint_is_not_computed_again() -> None:
     table = TokenTable.from_lists([[4]])
     assert TokenTable(table.tokens, table.offsets, fingerprint="known").fingerprint == "known"
+
+
+def test_positions_of_rows_follow_the_starts() -> None:
+    assert row_positions(np.array([7, 0, 3]), np.array([2, 3, 0])).tolist() == [7, 8, 0, 1, 2]
+    empty = np.empty(0, dtype=np.int64)
+    assert row_positions(empty, empty).tolist() == []
