@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqtrain.data.batching import SHARD_SIZE, Indices, Limits, filter_by_length
+from seqtrain.data.batching import SHARD_SIZE, Indices, Limits, filter_by_length, rows_of, take_rows
 from seqtrain.data.dataset import IterationOptions, Lengths
 from seqtrain.data.random_streams import Purpose, random_stream
 from seqtrain.data.tokens import IntArray
@@ -262,7 +262,7 @@ class PackedPlan:
         for start in starts:
             rows = self._rows(int(start))
             kept, filtered = filter_by_length(rows, self._limits)
-            totals = totals.with_lengths(rows[kept])
+            totals = totals.with_lengths(rows_of(rows, kept))
             for reason, count in filtered.items():
                 self.filtered[reason] = self.filtered.get(reason, 0) + count
         return PackedShape.of(totals, max_tokens, self._limits.max_sentences) if totals.num_examples else None
@@ -282,10 +282,7 @@ class PackedPlan:
     def _cut(self, start: int) -> IntArray:
         rows = self._rows(start)
         order = self._order(start, rows)
-        if self.shape is None:
-            return np.zeros(1, dtype=np.int64)
-        sides = [rows[:, side].take(order) for side in range(2)]  # rows[order] takes six times as long
-        return cut_packed(np.stack(sides).T, self.shape)
+        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(take_rows(rows, order), self.shape)
 
     def _rows(self, start: int) -> np.ndarray:
         return self._lengths[start : start + self._shard_size]
