@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--quantization", choices=["none", "int8"], default="none")
+    parser.add_argument("--compile", action="store_true", help="kernels that the machine's compiler makes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, required=True, help="batching.max_tokens")
     parser.add_argument("--reorder", action="store_true", help="a cache that moves keys and values")
@@ -38,7 +39,10 @@ def main() -> None:
     generator = load_generator(
         [Path(job.checkpoint)],
         generation=GenerationConfig(
-            length_penalty=job.length_penalty, quantization=Quantization(arguments.quantization), **settings
+            length_penalty=job.length_penalty,
+            quantization=Quantization(arguments.quantization),
+            compile=arguments.compile,
+            **settings,
         ),
         batching=BatchingConfig(max_tokens=arguments.batch),
         runtime=RuntimeConfig(precision=Precision(arguments.precision), num_threads=arguments.threads),

@@ -187,6 +187,9 @@ class GenerationConfig(Section):
     quantization: Quantization = Quantization.none
     """int8 holds the decoder's large weights as 8-bit integers, which a CPU multiplies faster; it changes results
     slightly."""
+    compile: bool = False
+    """Decode with kernels that this machine's C++ compiler makes for its CPU, in a second or two at the start; results
+    change by rounding."""
     prefix_size: int = 0
     """Force the first tokens of each hypothesis to be those of the reference."""
     seed: int = 1

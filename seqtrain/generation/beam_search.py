@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,18 +19,26 @@ class BeamSearch(Strategy):
     At each step the 2 K best one-token continuations of a sentence's K rows are ranked. Those among the first K that
     write the end symbol are finished; the K best that do not go on. As a row has only one continuation that ends, at
     least K of the 2 K go on, so that the beam stays full after some hypotheses have ended.
+
+    Args:
+        end_symbol: Ends a hypothesis.
+        beam_size: K.
+        select: `top_k`, or what finds the same.
     """
 
     shares_first_step = True
 
-    def __init__(self, end_symbol: int, beam_size: int) -> None:
+    def __init__(
+        self, end_symbol: int, beam_size: int, *, select: Callable[[Tensor, int], tuple[Tensor, Tensor]] = top_k
+    ) -> None:
         self.end_symbol = end_symbol
+        self.select = select
         self.beam_size = beam_size
         self.moves_rows = beam_size > 1
 
     def narrow(self, scores: Tensor, normalizers: Tensor, place: Place) -> Candidates:
         """See `Strategy`: K that go on and one that ends are all that a row can give to the 2 K best."""
-        values, tokens = top_k(scores, self.beam_size + 1)  # (B, K, V) -> (B, K, K + 1)
+        values, tokens = self.select(scores, self.beam_size + 1)  # (B, K, V) -> (B, K, K + 1)
         return Candidates(values - normalizers, tokens)
 
     def expand(self, candidates: Candidates, totals: Tensor, place: Place) -> Expansion:

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from seqtrain.generation.predictions import LazyPredictions, Predictions
+from seqtrain.generation.predictions import LazyPredictions, Predictions, log_normalizers
 from seqtrain.models.base import DecoderCache, DecoderModel, EncoderDecoderModel
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.prepared_decoder import PreparedDecoder
+from seqtrain.nn.row_cache import RowCache
 
 
 class Decoder(ABC):
@@ -56,7 +57,7 @@ class ModelDecoder(Decoder):
         prepared: PreparedDecoder | None = None,
     ) -> None:
         self.model = model
-        self.cache = cache
+        self.cache: DecoderCache = cache
         self.temperature = temperature
         self.prepared = prepared
         self._adopt()
@@ -69,19 +70,22 @@ class ModelDecoder(Decoder):
     def step(self, tokens: Tensor) -> Predictions:
         """See `Decoder`."""
         features = self._read(tokens)
-        logits = _unchanged if self.prepared is None else self.prepared.logits
-        return LazyPredictions(features, logits, self.temperature)
+        if self.prepared is None:
+            return LazyPredictions(features, _unchanged, self.temperature)
+        kernels = self.prepared.kernels
+        normalize = log_normalizers if kernels is None else kernels.log_normalizers
+        return LazyPredictions(features, self.prepared.logits, self.temperature, normalize=normalize)
 
     def _adopt(self) -> None:
         if self.prepared is not None:
             assert isinstance(self.cache, TransformerCache), "the cache of a decoder that can be prepared"
-            self.prepared.adopt(self.cache)
+            self.cache = self.prepared.adopt(self.cache)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """What `LazyPredictions` makes logits of: features (N, D), or the logits (N, V) themselves."""
         if self.prepared is None:
             return self.model.decode_step(tokens, self.cache)
-        assert isinstance(self.cache, TransformerCache), "see _adopt"
+        assert isinstance(self.cache, TransformerCache | RowCache), "see _adopt"
         return self.prepared.step(tokens, self.cache)
 
     def reorder(self, parents: Tensor) -> None:

@@ -26,7 +26,9 @@ from seqtrain.generation.sampling import Sampling
 from seqtrain.generation.scoring import LengthPenalty, target_log_probs
 from seqtrain.generation.search import Rules, Search, Start
 from seqtrain.generation.strategy import Strategy
+from seqtrain.generation.top_k import top_k
 from seqtrain.models.base import DecoderModel, EncoderDecoderModel, Model
+from seqtrain.nn.compiled_kernels import compiled_kernels
 
 if TYPE_CHECKING:
     from seqtrain.config.root import GenerationConfig
@@ -127,7 +129,9 @@ class SearchGenerator(Generator):
         super().__init__(models, vocabulary)
         self.config = config
         self.beam_size = min(config.beam_size, len(vocabulary) - 1)  # there are no more ways to begin
-        self.strategy: Strategy = BeamSearch(vocabulary.eos, self.beam_size)
+        self.preparations = [Preparation(model, config.quantization, has_kernels=config.compile) for model in models]
+        select = compiled_kernels().top_k if config.compile else top_k
+        self.strategy: Strategy = BeamSearch(vocabulary.eos, self.beam_size, select=select)
         if config.sampling:
             self.strategy = Sampling(vocabulary.eos, top_k=config.top_k, top_p=config.top_p, seed=config.seed)
         self.rules = Rules(
@@ -139,7 +143,6 @@ class SearchGenerator(Generator):
             length_penalty=LengthPenalty(config.length_penalty if config.normalize_scores else 0.0),
             num_best=config.nbest,
         )
-        self.preparations = [Preparation(model, config.quantization) for model in models]
 
     @property
     def is_thread_safe(self) -> bool:

@@ -10,6 +10,7 @@ import torch
 from seqtrain.config.sections import Quantization
 from seqtrain.errors import ConfigError
 from seqtrain.models.base import Model
+from seqtrain.nn.compiled_kernels import CompiledKernels, compiled_kernels
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.nn.prepared_decoder import DecoderParts, DecodingFormat, PreparedDecoder, can_be_prepared
 
@@ -34,13 +35,20 @@ class Preparation:
     Args:
         model: What decodes.
         quantization: How large weights are held.
+        has_kernels: Decode with compiled kernels.
 
     Raises:
-        ConfigError: The model or the machine cannot decode with 8-bit integers.
+        ConfigError: The model or the machine cannot decode with 8-bit integers, or not with compiled kernels.
     """
 
-    def __init__(self, model: Model, quantization: Quantization = Quantization.none) -> None:
+    def __init__(
+        self, model: Model, quantization: Quantization = Quantization.none, *, has_kernels: bool = False
+    ) -> None:
         self.model = model
+        self._kernels: CompiledKernels | None = None
+        if has_kernels:
+            self._require(on_cpu="generation.compile=true", remedy="leave generation.compile at false")
+            self._kernels = compiled_kernels()
         self._int8 = quantization is Quantization.int8
         self._decoder: PreparedDecoder | None = None
         self._made_from: tuple[object, ...] = ()
@@ -69,22 +77,25 @@ class Preparation:
         made_from = (dtype, *((id(value), value._version) for value in self.model.parameters()))
         with self._lock:
             if self._decoder is None or made_from != self._made_from:
-                self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8))
+                self._decoder = PreparedDecoder(parts, DecodingFormat(dtype, int8=self._int8, kernels=self._kernels))
                 self._made_from = made_from
             return self._decoder
 
     def _require_int8(self) -> None:
-        remedy = "leave generation.quantization at none"
-        if not self.is_possible:
-            name = type(self.model).__name__
+        setting, remedy = "generation.quantization=int8", "leave generation.quantization at none"
+        self._require(on_cpu=setting, remedy=remedy)
+        if not multiplies_int8():
             raise ConfigError(
-                f"generation.quantization=int8, but a {name} has no decoder_parts to hold as 8-bit integers",
+                f"{setting} needs a CPU with instructions for products of 8-bit integers (VNNI), and this one has none",
                 remedy=remedy,
+            )
+
+    def _require(self, *, on_cpu: str, remedy: str) -> None:
+        """Raise an error unless the model can be prepared and is on a CPU, which a setting needs."""
+        if not self.is_possible:
+            raise ConfigError(
+                f"{on_cpu}, but a {type(self.model).__name__} has no decoder_parts to prepare", remedy=remedy
             )
         device = next(self.model.parameters()).device
-        if device.type != "cpu" or not multiplies_int8():
-            raise ConfigError(
-                "generation.quantization=int8 needs a CPU with instructions for products of 8-bit integers (VNNI), "
-                f"but the model is on {device.type}" + ("" if device.type != "cpu" else ", and this one has none"),
-                remedy=remedy,
-            )
+        if device.type != "cpu":
+            raise ConfigError(f"{on_cpu} is for a CPU, but the model is on {device.type}", remedy=remedy)

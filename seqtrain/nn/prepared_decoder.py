@@ -20,11 +20,13 @@ from torch.nn import functional
 
 from seqtrain.nn.attention import CrossAttention, SelfAttention
 from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.compiled_kernels import CompiledKernels
 from seqtrain.nn.embedding import InputEmbedding
 from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.options import Activation
 from seqtrain.nn.packed_linear import PackedLinear, pack_linear
+from seqtrain.nn.row_cache import RowCache
 from seqtrain.nn.transformer import DecoderLayer, DecoderStack, ResidualNorm
 
 __all__ = ["DecoderParts", "DecodingFormat", "PreparedDecoder", "can_be_prepared"]
@@ -39,10 +41,12 @@ class DecodingFormat:
     Attributes:
         dtype: Of the matrix products.
         int8: Hold large weights as 8-bit integers; on a CPU only.
+        kernels: Compiled for the CPU, for attention; None leaves it to torch.
     """
 
     dtype: torch.dtype = torch.float32
     int8: bool = False
+    kernels: CompiledKernels | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,16 @@ class DecoderParts:
 
 
 class PreparedDecoder:
-    """A decoder in evaluation mode; see `DecodingFormat`."""
+    """A decoder in evaluation mode; see `DecodingFormat`.
+
+    Attributes:
+        kernels: What computes attention; None for torch.
+    """
 
     def __init__(self, parts: DecoderParts, form: DecodingFormat) -> None:
         self._parts = parts
         self._dtype = form.dtype
+        self.kernels = form.kernels
         self._device_type = parts.output_weight.device.type
         self._layers = [_PreparedLayer(layer, form) for layer in parts.stack.layers if isinstance(layer, DecoderLayer)]
         self._norm = None if parts.stack.norm is None else _Norm(parts.stack.norm, form.dtype)
@@ -78,11 +87,16 @@ class PreparedDecoder:
             self._projection = pack_linear(parts.projection.weight, parts.projection.bias, form.dtype)
         self._output = pack_linear(parts.output_weight, None, form.dtype, int8=form.int8)
 
-    def adopt(self, cache: TransformerCache) -> None:
-        """Bring the memory of an empty cache into the number format of attention, and give it few keys at least."""
+    def adopt(self, cache: TransformerCache) -> TransformerCache | RowCache:
+        """What `step` takes in place of an empty cache.
+
+        For torch the memory is brought into the number format of attention, and has few keys at least.
+        """
+        if self.kernels is not None:
+            return RowCache(cache, self.kernels)
         cache.dtype = torch.float32 if self._device_type == "cpu" else self._dtype
         if cache.memory is None:
-            return
+            return cache
         cache.memory = [(key.to(cache.dtype), value.to(cache.dtype)) for key, value in cache.memory]
         num_keys = cache.memory[0][0].shape[2]
         num_missing = _FEWEST_KEYS - num_keys
@@ -93,8 +107,9 @@ class PreparedDecoder:
             if bias is None:
                 bias = torch.zeros(cache.batch_size, 1, 1, num_keys)
             cache.memory_bias = functional.pad(bias, (0, num_missing), value=float("-inf"))
+        return cache
 
-    def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
+    def step(self, tokens: Tensor, cache: TransformerCache | RowCache) -> Tensor:
         """Read the newest token of each row: (N,) -> the features (N, D) that the output layer reads.
 
         Where all hypotheses of each sentence have the same token, one row a sentence, (B,), is enough.
@@ -102,7 +117,8 @@ class PreparedDecoder:
         with torch.autocast(self._device_type, enabled=False):  # it would convert all keys and values at each step
             layout = Layout(len(tokens), 1, len(tokens))
             x = self._parts.input(tokens[:, None], self._parts.table, layout, cache.num_steps).to(self._dtype)
-            cache.start_step(x.device, len(tokens) // cache.batch_size)
+            num_rows = len(tokens) // cache.batch_size
+            cache.start_step(num_rows) if isinstance(cache, RowCache) else cache.start_step(x.device, num_rows)
             for number, layer in enumerate(self._layers):
                 x = layer.step(x, cache, number)
             if self._norm is not None:
@@ -157,22 +173,35 @@ class _PreparedLayer:
         self._inner, self._activation = _pack(layer.feed_forward.inner, form), _activation(layer.feed_forward)
         self._feed_forward = _Sublayer(layer.feed_forward_norm, _pack(layer.feed_forward.outer, form), form.dtype)
 
-    def step(self, x: Tensor, cache: TransformerCache, number: int) -> Tensor:
+    def step(self, x: Tensor, cache: TransformerCache | RowCache, number: int) -> Tensor:
         """Rows (N, D) -> (N, D)."""
         projected = self._query_key_value(self._self.enter(x))  # (N, D) -> (N, 3 * D)
-        query, key, value = self._split(projected, cache.batch_size, 3)
-        key, value = cache.append(number, key, value)
-        x = self._self.leave(x, _attend(query, key, value, cache.ancestry_bias).to(x.dtype))
+        x = self._self.leave(x, self._attend_self(projected, cache, number).to(x.dtype))
         if self._query is not None:
-            assert cache.memory is not None, "a layer that reads a memory"
-            (query,) = self._split(self._query(self._cross.enter(x)), cache.batch_size, 1)
-            x = self._cross.leave(x, _attend(query, *cache.memory[number], cache.memory_bias).to(x.dtype))
+            query = self._query(self._cross.enter(x))
+            x = self._cross.leave(x, self._attend_memory(query, cache, number).to(x.dtype))
         hidden = self._feed_forward.enter(x)
         if self._activation is Activation.relu:
             hidden = self._inner.relu(hidden)
         else:
             hidden = functional.gelu(self._inner(hidden))
         return self._feed_forward.leave(x, hidden.to(x.dtype))
+
+    def _attend_self(self, projected: Tensor, cache: TransformerCache | RowCache, number: int) -> Tensor:
+        """Queries, keys and values (N, 3 * D) -> (N, D)."""
+        if isinstance(cache, RowCache):
+            return cache.attend(number, projected, self._num_heads)
+        query, key, value = self._split(projected, cache.batch_size, 3)
+        key, value = cache.append(number, key, value)
+        return _attend(query, key, value, cache.ancestry_bias)
+
+    def _attend_memory(self, rows: Tensor, cache: TransformerCache | RowCache, number: int) -> Tensor:
+        """Queries (N, D) -> (N, D)."""
+        if isinstance(cache, RowCache):
+            return cache.attend_memory(number, rows, self._num_heads)
+        assert cache.memory is not None, "a layer that reads a memory"
+        (query,) = self._split(rows, cache.batch_size, 1)
+        return _attend(query, *cache.memory[number], cache.memory_bias)
 
     def _split(self, rows: Tensor, batch_size: int, parts: int) -> tuple[Tensor, ...]:
         """(N, parts * D) -> `parts` of (B, H, K, d)."""

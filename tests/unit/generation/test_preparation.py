@@ -18,6 +18,7 @@ from seqtrain.generation.text import TextGenerator, TextHypothesis
 from seqtrain.models.base import DecoderCache
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
+from seqtrain.nn.compiled_kernels import find_compiler
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.testing.fakes import collate
 from tests.unit.generation.fakes import LetterTask, RandomModel
@@ -171,3 +172,14 @@ def test_a_cpu_without_such_instructions_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(preparation, "multiplies_int8", lambda: False)
     with pytest.raises(ConfigError, match="VNNI"):
         write(make(), quantization=Quantization.int8)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("options", [{}, {"no_repeat_ngram_size": 2}, {"sampling": True, "top_k": 5}])
+def test_compiled_kernels_write_the_same(options: dict[str, Any]) -> None:
+    assert_same(write(make(), compile=True, **options), write(make(), **options))
+
+
+def test_a_model_that_cannot_be_prepared_has_no_kernels() -> None:
+    with pytest.raises(ConfigError, match="compile=true, but a RandomModel has no decoder_parts"):
+        write(RandomModel(TASK, seed=1), compile=True)

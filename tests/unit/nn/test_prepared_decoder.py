@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.compiled_kernels import compiled_kernels, find_compiler
 from seqtrain.nn.options import Activation
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.nn.prepared_decoder import DecodingFormat, PreparedDecoder, can_be_prepared
@@ -36,21 +38,26 @@ def steps_of(model: Transformer, *, prepared: PreparedDecoder | None, num_steps:
     """The logits (steps, N, V) while hypotheses take turns; of a sentence that stays alone at last."""
     cache = model.init_cache(model.encode(SOURCES, LENGTHS), BEAM)
     assert isinstance(cache, TransformerCache)
-    if prepared is not None:
-        prepared.adopt(cache)
+    used = cache if prepared is None else prepared.adopt(cache)
     found = []
     for step in range(num_steps):
-        num_sentences = cache.batch_size
+        num_sentences = used.batch_size
         tokens = (torch.arange(num_sentences * BEAM) + 3 * step) % 7 + 4
-        logits = model.decode_step(tokens, cache) if prepared is None else prepared.logits(prepared.step(tokens, cache))
+        logits = model.decode_step(tokens, used) if prepared is None else prepared.logits(prepared.step(tokens, used))
         found.append(logits.float()[-BEAM:])
         offsets = torch.arange(num_sentences)[:, None] * BEAM
-        cache.reorder((offsets + torch.tensor([1, 1, step % BEAM])).flatten())
+        used.reorder((offsets + torch.tensor([1, 1, step % BEAM])).flatten())
         if step == 6:
-            cache.keep(torch.tensor([1]))
+            used.keep(torch.tensor([1]))
     return torch.stack(found)
 
 
+FORMS = [DecodingFormat()]
+if find_compiler() is not None:
+    FORMS.append(DecodingFormat(kernels=compiled_kernels()))
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -61,16 +68,17 @@ def steps_of(model: Transformer, *, prepared: PreparedDecoder | None, num_steps:
         {"decoder_input_dim": 8, "decoder_output_dim": 12},
     ],
 )
-def test_the_logits_are_the_models(options: dict[str, Any]) -> None:
+def test_the_logits_are_the_models(options: dict[str, Any], form: DecodingFormat) -> None:
     model = make_model(**options)
-    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat())
+    prepared = PreparedDecoder(model.decoder_parts(), form)
     with torch.no_grad():
         torch.testing.assert_close(steps_of(model, prepared=prepared), steps_of(model, prepared=None))
 
 
-def test_in_bfloat16_they_are_near() -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_in_bfloat16_they_are_near(form: DecodingFormat) -> None:
     model = make_model()
-    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat(torch.bfloat16))
+    prepared = PreparedDecoder(model.decoder_parts(), replace(form, dtype=torch.bfloat16))
     with torch.no_grad():
         found, expected = steps_of(model, prepared=prepared), steps_of(model, prepared=None)
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
@@ -87,16 +95,18 @@ def test_with_integers_they_are_near_in_every_number_format(dtype: torch.dtype, 
     assert 0 < (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
-def test_a_first_step_of_one_row_a_sentence_is_that_of_rows_that_are_alike() -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_first_step_of_one_row_a_sentence_is_that_of_rows_that_are_alike(form: DecodingFormat) -> None:
     model = make_model()
-    prepared = PreparedDecoder(model.decoder_parts(), DecodingFormat())
+    prepared = PreparedDecoder(model.decoder_parts(), form)
     logits = []
     with torch.no_grad():
         for num_rows in (1, BEAM):
             cache = model.init_cache(model.encode(SOURCES, LENGTHS), BEAM)
             assert isinstance(cache, TransformerCache)
-            first = prepared.step(torch.full((2 * num_rows,), 2), cache)
-            second = prepared.step(torch.arange(2 * BEAM) + 4, cache)
+            adopted = prepared.adopt(cache)
+            first = prepared.step(torch.full((2 * num_rows,), 2), adopted)
+            second = prepared.step(torch.arange(2 * BEAM) + 4, adopted)
             logits.append(torch.cat([prepared.logits(first[:: len(first) // 2]), prepared.logits(second)]))
     torch.testing.assert_close(*logits)
 

@@ -1,0 +1,136 @@
+"""Kernels of a decoding step that are compiled for the CPU at hand, for which they need its C++ compiler.
+
+Shapes: N rows of the decoder, B sentences, H heads, d features of a head, D = H * d, C slots of a sentence, R rows of
+logits, V entries of the vocabulary.
+
+They do in one pass over little memory what takes torch many operators, each with its own pass: decoding has few rows
+and many steps. A compiler of the machine knows its vector instructions, so that the source is plain loops.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seqtrain.errors import ConfigError
+
+__all__ = ["CompiledKernels", "compiled_kernels", "find_compiler"]
+
+_SOURCE = Path(__file__).with_name("decoding_kernels.cpp")
+# sums in any order and no NaN, which vectors need; not -ffast-math, which would change how torch rounds
+_FLAGS = ["-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
+_FLAGS += ["-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only"]
+_SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler: what the environment's CXX names, else the first that is found."""
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+@functools.cache
+def compiled_kernels() -> CompiledKernels:
+    """The kernels, compiled once in a process, which takes a second or two.
+
+    Raises:
+        ConfigError: There is no compiler, or it fails.
+    """
+    compiler = find_compiler()
+    remedy = "install a C++ compiler, name it in the environment's CXX, or leave generation.compile at false"
+    if compiler is None:
+        raise ConfigError("generation.compile=true needs a C++ compiler, and none was found", remedy=remedy)
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "kernels.so"
+        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(library)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ConfigError(f"{compiler} could not compile {_SOURCE.name}:\n{done.stderr}", remedy=remedy)
+        return CompiledKernels(ctypes.CDLL(str(library)))  # stays loaded when its file is gone
+
+
+class Attention(ctypes.Structure):
+    """The sizes of an attention; see `decoding_kernels.cpp`."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            "num_rows",
+            "rows_of_sentence",
+            "num_heads",
+            "dim",
+            "query_stride",
+            "slots_of_sentence",
+            "num_read",
+        )
+    ]
+
+
+class CompiledKernels:
+    """The kernels as functions of tensors on the CPU; rows are float32 or bfloat16, sums float32."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    def log_normalizers(self, scores: Tensor) -> Tensor:
+        """The logarithms of the sums of exp(scores): (R, V) -> (R, 1)."""
+        scores = scores.contiguous()
+        greatest, sums = torch.empty(2, len(scores), 1)
+        self._call("log_normalizers", scores, *scores.shape, greatest, sums)
+        normalizers: Tensor = sums.log_().add_(greatest)
+        return normalizers
+
+    def top_k(self, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """See `seqtrain.generation.top_k`: (..., V) -> (..., k) twice."""
+        values = values.contiguous()
+        found = values.new_empty(*values.shape[:-1], k)
+        indices = torch.empty(found.shape, dtype=torch.long)
+        num_columns = values.shape[-1]
+        self._call("top_k", values, values.numel() // num_columns, num_columns, k, found, indices)
+        return found, indices
+
+    def keep(self, sizes: Attention, rows: Tensor, slots: Tensor, places: Tensor, first: int) -> None:
+        """Write the keys and values of rows (N, 3 D) into slots.
+
+        Args:
+            sizes: Of the attention.
+            rows: Queries, keys and values.
+            slots: (B', C, 2, D) float32.
+            places: (B,) int64, where in `slots` each sentence is.
+            first: The slot of a sentence's first row.
+        """
+        self._call(f"keep_{_SUFFIXES[rows.dtype]}", ctypes.byref(sizes), rows, slots, places, first)
+
+    def attend(self, sizes: Attention, queries: Tensor, slots: Tensor, places: Tensor, *, read: Tensor) -> Tensor:
+        """softmax(q k') v: (N, D), the first features of rows that may be longer -> (N, D).
+
+        Args:
+            sizes: Of the attention.
+            queries: Scaled.
+            slots: (B', C, 2, D) float32, keys and values.
+            places: (B,) int64, where in `slots` each sentence is.
+            read: (N, num_read) int32, the slots that each row reads; or, with num_read = 0, (B',) int64, how many it
+                reads from the first on.
+        """
+        out = queries.new_empty(sizes.num_rows, sizes.num_heads * sizes.dim)
+        chosen, counts = (read, None) if sizes.num_read > 0 else (None, read)
+        name = f"attend_{_SUFFIXES[queries.dtype]}"
+        self._call(name, ctypes.byref(sizes), queries, slots, places, chosen, counts, out)
+        return out
+
+    def _call(self, name: str, *arguments: object) -> None:
+        getattr(self._library, name)(*map(_pass, arguments))
+
+
+def _pass(argument: object) -> object:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
