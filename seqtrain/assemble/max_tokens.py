@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqtrain.assemble.components import Runtime, longest_positions
+from seqtrain.assemble.recording import with_trial_recording
 from seqtrain.config.root import BatchForm, Switch, TrainConfig
 from seqtrain.errors import TrainingError
 
@@ -43,17 +44,24 @@ def settle_max_tokens(config: TrainConfig, task: Task, runtime: Runtime, folder:
 
 def _find(config: TrainConfig, task: Task, runtime: Runtime) -> int:
     from seqtrain.data.dataset import IterationOptions
+    from seqtrain.training.found_tokens import with_max_tokens
     from seqtrain.training.max_tokens import Trial, find_max_tokens
     from seqtrain.training.memory import make_meter
 
     learner = _alone(config, task, runtime)
+
+    def learner_for(max_tokens: int) -> Learner:
+        if runtime.processes.world_size > 1:  # `learner` has one, but the run records nothing
+            return learner
+        return with_trial_recording(with_max_tokens(config, max_tokens), learner)
+
     dataset = task.dataset("train")
     options = IterationOptions(
         batching=config.batching,
         max_positions=longest_positions(task, learner.module.model),
         packed=config.batching.form is BatchForm.packed,
     )
-    trial = Trial(learner, dataset, options, update_freq=config.training.update_freq)
+    trial = Trial(learner_for, dataset, options, update_freq=config.training.update_freq)
     num_sharing = int(os.environ.get("LOCAL_WORLD_SIZE", runtime.processes.world_size))
     return find_max_tokens(
         trial, make_meter(runtime.device, num_sharing), runtime.processes, dataset=dataset, options=options
@@ -61,7 +69,7 @@ def _find(config: TrainConfig, task: Task, runtime: Runtime) -> int:
 
 
 def _alone(config: TrainConfig, task: Task, runtime: Runtime) -> Learner:
-    """A learner like that of the run, in one process, uncompiled, and with a loss scale of its own."""
+    """A learner like that of the run, in one process, uncompiled, unrecorded, and with a loss scale of its own."""
     from seqtrain.assemble.trainer import build_learner
     from seqtrain.training.distributed import SingleProcess
     from seqtrain.training.precision import MixedPrecision

@@ -29,12 +29,18 @@ def with_recording(config: TrainConfig, learner: Learner) -> Learner:
     reason = _why_not(config, learner)
     if reason is not None and wish is Switch.always:
         raise ConfigError(f"training.cuda_graphs=always: {reason}", remedy="leave training.cuda_graphs=never")
-    if reason is None and wish is Switch.auto and (config.batching.max_tokens or 0) > _MOST_TOKENS:
-        reason = f"batching.max_tokens is above {_MOST_TOKENS}: a GPU has enough to do"
-    if reason is not None:
-        if learner.processes.is_first:
-            logger.info("training.cuda_graphs=auto: nothing is recorded, for %s", reason)
-        return learner
+    if reason is not None and learner.processes.is_first:
+        logger.info("training.cuda_graphs=auto: nothing is recorded, for %s", reason)
+    return learner if reason is not None else _recorded(learner)
+
+
+def with_trial_recording(config: TrainConfig, learner: Learner) -> Learner:
+    """The learner as a run of this config would have it, with a recording for one trial; nothing is said of it."""
+    is_wanted = config.training.cuda_graphs is not Switch.never and _why_not(config, learner) is None
+    return _recorded(learner) if is_wanted else learner
+
+
+def _recorded(learner: Learner) -> Learner:
     from seqtrain.training.recording import CudaTape, RecordedPass
 
     return replace(learner, recording=RecordedPass(learner.module, CudaTape(learner.device)))
@@ -42,6 +48,14 @@ def with_recording(config: TrainConfig, learner: Learner) -> Learner:
 
 def _why_not(config: TrainConfig, learner: Learner) -> str | None:
     """What stands against recording, in words."""
+    reason = _why_it_cannot(config, learner)
+    if reason is not None or config.training.cuda_graphs is not Switch.auto:
+        return reason
+    is_large = (config.batching.max_tokens or 0) > _MOST_TOKENS
+    return f"batching.max_tokens is above {_MOST_TOKENS}: a GPU has enough to do" if is_large else None
+
+
+def _why_it_cannot(config: TrainConfig, learner: Learner) -> str | None:
     from seqtrain.tasks.base import Task
 
     if learner.device.type != "cuda":

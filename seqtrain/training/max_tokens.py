@@ -18,6 +18,7 @@ from seqtrain.errors import TrainingError
 from seqtrain.training.distributed import Processes
 from seqtrain.training.memory import MemoryMeter
 from seqtrain.training.metrics import MetricSums
+from seqtrain.training.recording import PASSES_UNTIL_REPEATED
 from seqtrain.training.step import Learner, UpdateOptions, run_update
 
 __all__ = ["Search", "Trial", "agreed_search", "worst_batches"]
@@ -126,14 +127,18 @@ class Trial:
     """Real updates of a learner that is thrown away afterwards, on the worst batches of a plan.
 
     Args:
-        learner: Of one process alone, for a process that fails would leave the others waiting.
+        learner_for: The learner for a number of tokens, with a recording of its own where passes of so many are
+            recorded: a recording has one shape, and memory of its own, which goes with it. It is of one process alone,
+            for a process that fails would leave the others waiting.
         dataset: The training data.
         options: How an epoch is cut.
         update_freq: Micro-batches of an update; from the second on there are gradients beside the activations.
     """
 
-    def __init__(self, learner: Learner, dataset: Dataset, options: IterationOptions, *, update_freq: int) -> None:
-        self._learner = learner
+    def __init__(
+        self, learner_for: Callable[[int], Learner], dataset: Dataset, options: IterationOptions, *, update_freq: int
+    ) -> None:
+        self._learner_for = learner_for
         self._dataset = dataset
         self._options = options
         self._num_batches = min(2, update_freq)
@@ -141,11 +146,15 @@ class Trial:
     def __call__(self, max_tokens: int) -> None:
         """Make the updates."""
         batching = replace(self._options.batching, max_tokens=max_tokens)
-        self._learner.module.train()
-        for batch in self._batches(replace(self._options, batching=batching)):
-            options = UpdateOptions(clip_norm=1.0, seed=1)
-            run_update(self._learner, [batch] * self._num_batches, MetricSums(), options=options, first_batch=(1, 0))
-        self._learner.optimizer.zero_grad(set_to_none=True)
+        learner, update = self._learner_for(max_tokens), UpdateOptions(clip_norm=1.0, seed=1)
+        learner.module.train()
+        num_updates = 1 if learner.recording is None else -(-PASSES_UNTIL_REPEATED // self._num_batches)
+        try:
+            for batch in self._batches(replace(self._options, batching=batching)):
+                for _ in range(num_updates):
+                    run_update(learner, [batch] * self._num_batches, MetricSums(), options=update, first_batch=(1, 0))
+        finally:
+            learner.optimizer.zero_grad(set_to_none=True)  # or gradients would keep the memory of a recording
 
     def _batches(self, options: IterationOptions) -> Iterator[Batch]:
         """The worst batches; of packed ones the first, for all take the same memory."""

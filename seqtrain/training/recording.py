@@ -20,7 +20,7 @@ from seqtrain.criterions.base import LossOutput
 from seqtrain.data.batch import Batch
 from seqtrain.errors import TrainingError
 
-__all__ = ["CudaTape", "RecordedPass", "Step", "Tape"]
+__all__ = ["PASSES_UNTIL_REPEATED", "CudaTape", "RecordedPass", "Step", "Tape"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,9 @@ Step = Callable[[Batch], LossOutput]
 """Adds the gradient of a micro-batch to those of the parameters."""
 
 _NUM_WARM_UPS = 3  # in which libraries make their choices and take their memory
+PASSES_UNTIL_REPEATED = _NUM_WARM_UPS + 2
+"""After so many passes all memory is taken that they will ever take."""
+
 _TOLERANCE = 1e-5  # of a loss that the same kernels compute; two batches differ by more
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqtrain.assemble.recording import with_recording
+from seqtrain.assemble.recording import with_recording, with_trial_recording
 from seqtrain.config.root import BatchForm, Reduction, Switch, TrainBatchingConfig, TrainConfig, TrainingConfig
 from seqtrain.criterions.base import LossOutput
 from seqtrain.errors import ConfigError
@@ -81,7 +81,17 @@ def test_what_stands_against_it_is_said() -> None:
     assert "one process" in reason(replace(learner, processes=several), config("always"))
 
 
+def test_a_trial_records_what_the_run_would_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    learner = make_learner(CUDA)
+    for unwanted in (config("never"), config("auto", max_tokens=25_000), config("auto", form="padded")):
+        assert with_trial_recording(unwanted, learner) is learner
+    assert with_trial_recording(config("auto"), make_learner(CPU)).recording is None
+    assert caplog.text == ""
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("wish", ["auto", "always"])
 def test_small_packed_batches_are_recorded(wish: str) -> None:
     assert with_recording(config(wish), make_learner(CUDA)).recording is not None
+    assert with_trial_recording(config(wish), make_learner(CUDA)).recording is not None

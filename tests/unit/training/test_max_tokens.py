@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from seqtrain.config.root import BatchingConfig
+from seqtrain.config.root import BatchForm, BatchingConfig, TrainBatchingConfig
 from seqtrain.data.dataset import IterationOptions
-from seqtrain.training.max_tokens import Search, agreed_search, worst_batches
+from seqtrain.testing.fakes import TinyTask
+from seqtrain.training.distributed import SingleProcess
+from seqtrain.training.max_tokens import Search, Trial, agreed_search, worst_batches
 from seqtrain.training.memory import MemoryMeter
+from seqtrain.training.precision import MixedPrecision
+from seqtrain.training.recording import RecordedPass
+from seqtrain.training.reduction import LocalSum
+from seqtrain.training.step import Learner
 from tests.unit.training.processes import joined_processes, run_in_processes
+from tests.unit.training.test_recording import FakeTape
+from tests.unit.training.traced import make_module
 
 Memory = Callable[[int], int]
 LIMIT = 10_000_000
@@ -126,3 +136,31 @@ def test_the_worst_batches_are_those_with_the_most_tokens_the_longest_and_the_wi
     )
     worst = worst_batches(lengths, options)  # of three: 12 sentences of 2 and 2 tokens, 2 of 3 and 9, 2 of 12 and 3
     assert [lengths[batch].tolist() for batch in worst] == [[[2, 2]] * 12, [[12, 3]] * 2]
+
+
+@pytest.mark.parametrize("update_freq", [1, 2])
+def test_a_trial_goes_on_until_a_recording_is_repeated_and_records_each_number_anew(update_freq: int) -> None:
+    task, device = TinyTask(num_letters=20), torch.device("cpu")
+    module, tapes = make_module(task), dict[int, FakeTape]()
+    learner = Learner(
+        task=task,
+        module=module,
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.1),
+        precision=MixedPrecision(torch.float32, device),
+        reduction=LocalSum(module),
+        processes=SingleProcess(),
+        device=device,
+    )
+
+    def learner_for(max_tokens: int) -> Learner:
+        tapes[max_tokens] = FakeTape(module)
+        return replace(learner, recording=RecordedPass(module, tapes[max_tokens]))
+
+    batching = TrainBatchingConfig(form=BatchForm.packed, max_tokens=1)
+    options = IterationOptions(batching=batching, max_positions=(99, 99), packed=True)
+    trial = Trial(learner_for, task.dataset("train"), options, update_freq=update_freq)
+    for max_tokens in (64, 128):
+        trial(max_tokens)
+    # the recording is repeated once to compare it, and then instead of a pass
+    assert all(tapes[max_tokens].num_repeated >= 2 for max_tokens in (64, 128))
+    assert all(parameter.grad is None for parameter in module.parameters())
