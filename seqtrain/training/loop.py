@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from seqtrain.config.registry import suggest
 from seqtrain.config.root import BatchForm, TrainConfig
+from seqtrain.data.batch import Batch
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.loader import BatchIterator
 from seqtrain.errors import ConfigError
 from seqtrain.training.checkpoint import Checkpoint
-from seqtrain.training.delivery import Delivery, deliver
+from seqtrain.training.delivery import Courier, Delivery
 from seqtrain.training.guard import GuardOptions, UpdateGuard, WatchedUpdate
 from seqtrain.training.memory import explaining_out_of_memory
 from seqtrain.training.recorder import Outputs, Recorder
@@ -62,6 +64,7 @@ class Trainer:
         self.recorder = Recorder(self.learner.task, self.learner.processes, surroundings.outputs)
         guard_options = GuardOptions.of(config.training, saver.keeper.folder.parent, self.learner.device)
         self.guard = UpdateGuard(self.learner, guard_options)
+        self._courier = Courier(self.learner.device, self._explaining_out_of_memory)
         self._metric: float | None = None  # of a validation at the present update
         self._last_save_update: int | None = None
         self._last_save_seconds = 0.0
@@ -99,7 +102,7 @@ class Trainer:
         iterator = self._batch_iterator()
         try:
             updates = self.learner.stopwatch.updates(iter(iterator))
-            for delivery in deliver(updates, self.learner.device):
+            for delivery in self._courier.deliver(updates):
                 result = self._update(delivery)
                 state.num_tokens += result.num_tokens
                 state.num_sentences += result.num_sentences
@@ -121,13 +124,7 @@ class Trainer:
         training, learner, state = self.config.training, self.learner, self.state
         batches = delivery.batches
         self.recorder.write_batches(state, batches)
-        with explaining_out_of_memory(
-            batches,
-            self.config,
-            update=state.num_updates + 1,
-            process=learner.processes.rank,
-            device=learner.device,
-        ):
+        with self._explaining_out_of_memory(batches):
             result = run_update(
                 learner,
                 delivery.on_device,
@@ -141,6 +138,16 @@ class Trainer:
         self.guard.watch(WatchedUpdate(state.num_updates, state.epoch, state.next_batch, batches), result.outcome)
         self.guard.count(state)
         return result
+
+    def _explaining_out_of_memory(self, batches: Sequence[Batch]) -> AbstractContextManager[None]:
+        """Around what needs memory for the batches of an update, this one or one that is copied ahead."""
+        return explaining_out_of_memory(
+            batches,
+            self.config,
+            update=self.state.num_updates + 1,
+            process=self.learner.processes.rank,
+            device=self.learner.device,
+        )
 
     def _settle(self) -> str | None:
         """Do what is due after an update, and tell why the run ends there, if it does.

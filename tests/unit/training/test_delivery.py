@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
 import pytest
 import torch
 
+from seqtrain.config.root import TrainBatchingConfig, TrainConfig
 from seqtrain.data.batch import Batch
+from seqtrain.errors import TrainingError
 from seqtrain.testing.fakes import TinyTask
-from seqtrain.training.delivery import ahead, deliver
+from seqtrain.training.delivery import Courier, ahead
+from seqtrain.training.memory import explaining_out_of_memory
 from tests.unit.training.traced import make_batch, packed_batches
 
 TASK = TinyTask(num_letters=20)
+CPU = torch.device("cpu")
+
+
+class TooLarge(Batch):
+    """A batch for which a device has no room."""
+
+    def to(self, device: torch.device) -> Batch:
+        raise torch.OutOfMemoryError("no room")
+
+
+def unexplained(_: Sequence[Batch]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def updates() -> list[list[Batch]]:
@@ -30,7 +48,7 @@ def test_items_are_started_ahead_and_come_in_their_order() -> None:
 
 def test_a_cpu_has_the_batches_as_they_are() -> None:
     given = updates()
-    for batches, delivery in zip(given, deliver(given, torch.device("cpu")), strict=True):
+    for batches, delivery in zip(given, Courier(CPU, unexplained).deliver(given), strict=True):
         assert delivery.batches is batches
         for mine, theirs in zip(batches, delivery.on_device, strict=True):
             assert all(a is b for a, b in zip(mine.tensors(), theirs.tensors(), strict=True))
@@ -41,12 +59,24 @@ def test_the_tensors_of_a_packed_batch_are_all_named() -> None:
     assert len(list(make_batch(TASK, 3, (1, 2)).tensors())) == 6
 
 
+def test_what_does_not_fit_while_it_is_copied_is_explained_like_an_update() -> None:
+    config = TrainConfig(batching=TrainBatchingConfig(max_tokens=500))
+    given = [TooLarge(**vars(make_batch(TASK, 3, (2, 4))))]
+
+    def explaining(batches: Sequence[Batch]) -> AbstractContextManager[None]:
+        return explaining_out_of_memory(batches, config, update=7, process=0, device=CPU)
+
+    with pytest.raises(TrainingError, match=r"ran out of memory in update 7, .* 3 sentences .* no room") as raised:
+        next(Courier(CPU, explaining).deliver([given]))
+    assert "batching.max_tokens=250" in str(raised.value.remedy)
+
+
 @pytest.mark.gpu
 def test_a_gpu_has_copies_of_all_batches() -> None:
     pinned = [[batch.pin_memory() for batch in batches] for batches in updates()]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        deliveries = list(deliver(pinned, torch.device("cuda")))
+        deliveries = list(Courier(torch.device("cuda"), unexplained).deliver(pinned))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for batches, delivery in zip(pinned, deliveries, strict=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from seqtrain.data.batch import Batch
 from seqtrain.optimizers.adam import AdamConfig
 from seqtrain.optimizers.torch_adam import Adam
 from seqtrain.testing.fakes import TinyTask
-from seqtrain.training.delivery import deliver
+from seqtrain.training.delivery import Courier
 from seqtrain.training.distributed import SingleProcess
 from seqtrain.training.ema import ExponentialAverage
 from seqtrain.training.metrics import MetricSums
@@ -157,7 +158,7 @@ def test_the_host_waits_for_no_gpu_in_an_update(form: str, is_recorded: bool) ->
     host = make_batch(TASK, 8, (3, 9)) if form == "padded" else next(packed_batches(TASK, 64))
     updates, sums = [[host.pin_memory(), host.pin_memory()]] * 8, MetricSums()
     try:
-        for number, delivery in enumerate(deliver(updates, device), start=1):
+        for number, delivery in enumerate(Courier(device, lambda _: nullcontext()).deliver(updates), start=1):
             options = UpdateOptions(clip_norm=1.0, seed=1)
             result = run_update(learner, delivery.on_device, sums, options=options, first_batch=(1, 2 * number))
             learner.average.update(number, result.outcome.skipped)
