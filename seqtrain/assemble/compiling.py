@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
+from shutil import which
 from typing import TYPE_CHECKING
 
 from seqtrain.assemble.components import Runtime
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LEAVE = "leave training.compile=never"
 _LEAST_CAPABILITY = (7, 0)  # of a GPU that Triton makes kernels for
 
 
@@ -41,29 +46,66 @@ def _is_wanted(config: TrainConfig, runtime: Runtime) -> bool:
     wish = config.training.compile
     if wish is Switch.never:
         return False
-    reason = _why_not(config, runtime)
-    if reason is not None and wish is Switch.always:
-        raise ConfigError(f"training.compile=always: {reason}", remedy="leave training.compile=never")
-    if reason is None and wish is Switch.auto and runtime.device.type != "cuda":
-        reason = "it makes training on a CPU slower"
-    if reason is not None and runtime.processes.is_first:
-        logger.info("training.compile=auto: nothing is compiled, for %s", reason)
-    return reason is None
+    obstacle = _obstacle(config, runtime)
+    if obstacle is not None and wish is Switch.always:
+        remedy = f"{obstacle.remedy}, or leave training.compile=never" if obstacle.remedy else _LEAVE
+        raise ConfigError(f"training.compile=always: {obstacle.reason}", remedy=remedy)
+    if obstacle is None and wish is Switch.auto and runtime.device.type != "cuda":
+        obstacle = _Obstacle("it makes training on a CPU slower")
+    if obstacle is not None and runtime.processes.is_first:
+        said = f"training.compile=auto: nothing is compiled, for {obstacle.reason}"
+        if obstacle.remedy is None:
+            logger.info(said)
+        else:
+            logger.warning("%s, and training is slower; %s", said, obstacle.remedy)
+    return obstacle is None
 
 
-def _why_not(config: TrainConfig, runtime: Runtime) -> str | None:
-    """What stands against compiling, in words."""
+@dataclass(frozen=True)
+class _Obstacle:
+    """What stands against compiling.
+
+    Attributes:
+        reason: In words.
+        remedy: What to install; None where nothing would help.
+    """
+
+    reason: str
+    remedy: str | None = None
+
+
+def _obstacle(config: TrainConfig, runtime: Runtime) -> _Obstacle | None:
     if _is_sharded(config, runtime) and config.batching.form is not BatchForm.packed:
-        return "with distributed.strategy=fsdp it needs batching.form=packed"
-    return _why_no_kernels(runtime.device) if runtime.device.type == "cuda" else None
+        return _Obstacle("with distributed.strategy=fsdp it needs batching.form=packed")
+    return _no_gpu_kernels(runtime.device) if runtime.device.type == "cuda" else _no_cpu_kernels()
 
 
-def _why_no_kernels(device: torch.device) -> str | None:
+def _no_gpu_kernels(device: torch.device) -> _Obstacle | None:
+    """What Triton lacks: besides itself a C compiler, for what starts its kernels."""
     import torch
 
     if torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
-        return "the GPU is older than Triton supports"
-    return None if find_spec("triton") is not None else "Triton, which makes the kernels, is not installed"
+        return _Obstacle("the GPU is older than Triton supports")
+    if find_spec("triton") is None:
+        return _Obstacle("Triton, which makes the kernels, is not installed", "install triton")
+    return _no_compiler("C", "CC", ("gcc", "clang"))
+
+
+def _no_cpu_kernels() -> _Obstacle | None:
+    return _no_compiler("C++", "CXX", ("clang++",) if sys.platform == "darwin" else ("g++",))
+
+
+def _no_compiler(language: str, variable: str, names: tuple[str, ...]) -> _Obstacle | None:
+    """What is missing if none of these programs is found, or not the one that the environment names instead."""
+    if own := os.environ.get(variable):
+        names = (own,)
+    if any(which(name) for name in names):
+        return None
+    missing = " or ".join(names)
+    return _Obstacle(
+        f"there is no {language} compiler ({missing}), which the kernels need",
+        f"install {missing}, or set {variable} to another compiler",
+    )
 
 
 def _is_sharded(config: TrainConfig, runtime: Runtime) -> bool:
