@@ -5,9 +5,6 @@ Shapes: R rows, H heads, d features of a head, D = H * d.
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -19,20 +16,12 @@ __all__ = ["load_varlen", "varlen_attention", "why_no_varlen"]
 _MAX_HEAD_DIM = 256
 _HEAD_DIM_MULTIPLE = 8
 _FIRST_CAPABILITY = (8, 0)  # Ampere
-_CAUSALITY: dict[bool, dict[str, Any]] = {}  # how the kernel is told; filled by `load_varlen`
+_WINDOWS = {False: (-1, -1), True: (-1, 0)}  # keys before and behind a query that it sees; -1 for all, as of torch 2.11
 
 
 def load_varlen() -> None:
-    """Import the kernel, which takes seconds, and learn its arguments: is_causal until torch 2.10, a window since.
-
-    This comes before torch.compile, which cannot trace it.
-    """
-    from torch.nn.attention.varlen import varlen_attn
-
-    has_window = "window_size" in inspect.signature(varlen_attn).parameters
-    for is_causal in (False, True):
-        window = (-1, 0) if is_causal else (-1, -1)
-        _CAUSALITY[is_causal] = {"window_size": window} if has_window else {"is_causal": is_causal}
+    """Import the kernel, which takes seconds; before torch.compile, which cannot trace it."""
+    import torch.nn.attention.varlen  # noqa: F401
 
 
 def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionShape) -> Tensor:
@@ -40,8 +29,6 @@ def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionSh
 
     Each segment of rows attends to the segment of the same number: rows that stand for no token among themselves.
     """
-    if not _CAUSALITY:
-        load_varlen()
     from torch.nn.attention.varlen import varlen_attn
 
     assert isinstance(shape.queries, PackedLayout), "there are bounds"
@@ -54,7 +41,14 @@ def varlen_attention(query: Tensor, key_value: Tensor | None, shape: AttentionSh
         q = query.view(len(query), shape.num_heads, -1)
         k, v = key_value.view(len(key_value), 2, shape.num_heads, -1).unbind(1)
     output = varlen_attn(
-        q, k, v, queries.bounds, keys.bounds, queries.num_columns, keys.num_columns, **_CAUSALITY[shape.is_causal]
+        q,
+        k,
+        v,
+        queries.bounds,
+        keys.bounds,
+        queries.num_columns,
+        keys.num_columns,
+        window_size=_WINDOWS[shape.is_causal],
     )
     assert isinstance(output, Tensor), "the log-sum-exp was not asked for"
     return output.flatten(1)  # (R, H, d) -> (R, D)

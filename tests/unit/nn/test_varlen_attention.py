@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from seqtrain.config.sections import AttentionBackend
-from seqtrain.nn import varlen_attention
 from seqtrain.nn.attention_backends import AttentionShape, attend_rows
 from seqtrain.nn.packed_layout import PackedLayout
 from seqtrain.nn.varlen_attention import why_no_varlen
@@ -51,28 +48,11 @@ def with_window(
     return attend_segments(query, key, value, bounds, longest, is_causal=window_size == (-1, 0))
 
 
-def with_flag(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    cu_seq_q: Tensor,
-    cu_seq_k: Tensor,
-    max_q: int,
-    max_k: int,
-    *,
-    is_causal: bool = False,
-) -> Tensor:
-    """As in torch 2.10."""
-    return attend_segments(query, key, value, (cu_seq_q, cu_seq_k), (max_q, max_k), is_causal=is_causal)
-
-
-@pytest.fixture(params=[with_window, with_flag])
-def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch.nn.attention.varlen
 
-    kernel: Callable[..., Tensor] = request.param
-    monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", kernel)
-    monkeypatch.setattr(varlen_attention, "_CAUSALITY", {})
+    monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", with_window)
 
 
 @pytest.mark.usefixtures("_kernel")
