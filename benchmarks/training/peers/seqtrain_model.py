@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,19 @@ class SeqtrainTrainer(Trainer[Batch]):
         self.num_updates = 0
 
     def plan(self, batches: list[TokenBatch]) -> list[TokenBatch]:
-        """See `Trainer`; for the packed form, the same sentences in a random order, cut as its plan cuts them."""
+        """See `Trainer`; for the packed form, the same sentences in a random order, cut as its plan cuts them.
+
+        Its batches have as many tokens of the longer side as the others have in the mean: all of its own are alike.
+        """
         if self.settings.form == "padded":
             return batches
         sources = [source for batch in batches for source in batch.sources]
         targets = [target for batch in batches for target in batch.targets]
         order = np.random.default_rng(self.settings.seed).permutation(len(targets))
         lengths = np.array([(len(sources[number]), len(targets[number])) for number in order])
-        max_tokens = max(batch.num_tokens for batch in batches)
-        self._shape = PackedShape.of(LengthTotals().with_lengths(lengths), max_tokens, None)
+        totals = LengthTotals().with_lengths(lengths)
+        max_tokens = math.ceil(max(totals.totals) / len(batches)) + 1  # a row stands for no token
+        self._shape = PackedShape.of(totals, max_tokens, None)
         bounds = cut_packed(lengths, self._shape)[:-1] if len(batches) > 1 else np.array([0, len(order)])
         parts = [order[start:end] for start, end in itertools.pairwise(bounds)]  # without the last, which is not full
         return [TokenBatch([sources[n] for n in part], [targets[n] for n in part]) for part in parts]
