@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from seqtrain.errors import ConfigError
 from seqtrain.models.base import DecoderCache, EncoderDecoderModel, TokenCounts
+from seqtrain.models.transformer.parts import parts_of
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.nn.attention import Memory
 from seqtrain.nn.attention_backends import padding_bias
@@ -149,13 +150,7 @@ class Transformer(EncoderDecoderModel):
 
     def decoder_parts(self) -> DecoderParts:
         """See `PreparesDecoder`."""
-        return DecoderParts(
-            input=self.decoder_input,
-            table=self.target_embedding.weight,
-            stack=self.decoder,
-            projection=self.feature_projection,
-            output_weight=self.output_weight,
-        )
+        return parts_of(self)
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seqtrain.models.base import DecoderCache, DecoderModel, TokenCounts
+from seqtrain.models.transformer.parts import parts_of
 from seqtrain.models.transformer_lm.schema import TransformerLMConfig
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.embedding import EmbeddingOptions, InputEmbedding
@@ -105,13 +106,7 @@ class TransformerLM(DecoderModel):
 
     def decoder_parts(self) -> DecoderParts:
         """See `PreparesDecoder`."""
-        return DecoderParts(
-            input=self.decoder_input,
-            table=self.target_embedding.weight,
-            stack=self.decoder,
-            projection=self.feature_projection,
-            output_weight=self.output_weight,
-        )
+        return parts_of(self)
 
     def _project(self, features: Tensor) -> Tensor:
         return features if self.feature_projection is None else self.feature_projection(features)
