@@ -1,4 +1,4 @@
-"""Contestants that make padded batches from mapped token files, one core each."""
+"""Contestants that make batches from mapped token files, one core each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seqtrain.config.root import BatchingConfig
 from seqtrain.data.batching import Plan
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.indexed import IndexedWriter, open_indexed
+from seqtrain.data.packing import PackedPlan
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.tokens import TokenTable
 from seqtrain.data.vocabulary import Vocabulary
@@ -66,6 +67,22 @@ class CollateArm:
     def make(self, indices: np.ndarray) -> None:
         """One batch: source, target, and the target shifted to the right."""
         self._dataset.collate(indices)
+
+
+class PackedArm(CollateArm):
+    """Packed batches, with all that attention wants to know of them."""
+
+    def __init__(self, name: str, dataset: PairDataset, max_tokens: int) -> None:
+        batching = BatchingConfig(max_tokens=max_tokens)
+        options = IterationOptions(batching=batching, max_positions=(1024, 1024), packed=True)
+        plan = PackedPlan(dataset.length_table, options)
+        super().__init__(name, dataset, list(plan.batches()))
+        self._shape = plan.shape
+
+    def make(self, indices: np.ndarray) -> None:
+        """See `CollateArm`."""
+        assert self._shape is not None, "there are pairs"
+        self._dataset.collate_packed(indices, self._shape)
 
 
 class LoopArm(CollateArm):

@@ -19,6 +19,7 @@ from seqtrain.data.batching import Plan
 from seqtrain.data.databin import open_tokens
 from seqtrain.data.dataset import IterationOptions
 from seqtrain.data.indexed import open_indexed
+from seqtrain.data.packing import PackedPlan
 from seqtrain.data.pairs import PairDataset
 
 VOCABULARY_SIZE = 32_000
@@ -68,7 +69,7 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Open, plan one epoch, take all its batches, then begin again in the middle."""
+    """Open, plan one epoch, take all its batches, begin again in the middle; then plan one of packed batches."""
     folder, num_pairs = Path(sys.argv[1]), int(sys.argv[2])
     prefixes = write_pairs(folder, num_pairs)
     found: dict[str, float | None] = {"num_pairs": num_pairs, "open_first": None}
@@ -84,12 +85,29 @@ def main() -> None:
     found["open_again"] = watch.processor()
     found |= _plan(dataset)
     memory.close()
-    print(json.dumps({**found, "memory": max(0, memory.peak - held)}))
+    found["memory"] = max(0, memory.peak - held)
+    memory, held = Memory(), Memory.held()
+    found["packed"] = _plan_packed(dataset)
+    memory.close()
+    print(json.dumps({**found, "packed_memory": max(0, memory.peak - held)}))
+
+
+def _options(*, packed: bool) -> IterationOptions:
+    batching = BatchingConfig(max_tokens=MAX_TOKENS)
+    return IterationOptions(batching=batching, max_positions=(1024, 1024), packed=packed)
+
+
+def _plan_packed(dataset: PairDataset) -> float:
+    """Seconds for one epoch of packed batches."""
+    watch = Stopwatch()
+    plan = PackedPlan(dataset.length_table, _options(packed=True))
+    num_planned = sum(len(batch) for batch in plan.batches())
+    assert num_planned == plan.num_examples == len(dataset), "every pair is in one batch"
+    return watch.processor()
 
 
 def _plan(dataset: PairDataset) -> dict[str, float]:
-    options = IterationOptions(batching=BatchingConfig(max_tokens=MAX_TOKENS), max_positions=(1024, 1024))
-    watch = Stopwatch()
+    options, watch = _options(packed=False), Stopwatch()
     plan = Plan(dataset.length_table, options)
     cut = watch.processor()
     batches = plan.batches()
