@@ -41,8 +41,8 @@ LONGEST = 5  # tokens, the end symbol included: 10^8 examples shall fit on a dis
 CAUSES = (
     "What grows with the examples is the first start, which reads all files for checksums and faults, a second or more "
     "for each gigabyte; and both starts cut the epoch into batches, about 10 ns an example, and order two shards of at "
-    "most 8,000,000 examples, the second while the first is used. The memory without files is that of these two shards; "
-    "the rest is pages of mapped files, which the system takes back. What grows with the vocabulary is the output layer."
+    "most 8,000,000 examples, the second while the first is used. The memory without files is that of the two shards; "
+    "the rest is pages of mapped files, which the system takes back. What grows with the types is the output layer."
 )
 BLOCK = 10**6
 _FEW_UPDATES = 4
