@@ -53,6 +53,7 @@ class IndexedTable(TokenTable):
         super().__init__(tokens, np.empty(0, np.int64), fingerprint=fingerprint)
         self._lengths = lengths
         self._pointers = pointers
+        self._length_parts, self._pointer_parts = _parts(lengths), _parts(pointers)
 
     @cached_property
     def offsets(self) -> IntArray:
@@ -67,8 +68,8 @@ class IndexedTable(TokenTable):
 
     def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
         """See `TokenTable`."""
-        starts = _take(self._pointers, indices) // self.tokens.itemsize
-        return starts, _take(self._lengths, indices).astype(np.int64)
+        starts = self._pointer_parts.take(indices, axis=0).view("<i8")[:, 0] // self.tokens.itemsize
+        return starts, self._length_parts.take(indices, axis=0).view("<i4")[:, 0].astype(np.int64)
 
     def __len__(self) -> int:
         """The number of sequences, N."""
@@ -80,14 +81,12 @@ class IndexedTable(TokenTable):
         return IndexedTable(self.tokens, self._lengths[start:stop], self._pointers[start:stop], fingerprint=fingerprint)
 
 
-def _take(numbers: np.ndarray, indices: IntArray) -> np.ndarray:
-    """Some numbers of an index file, which stand at even bytes and no rounder ones: gathered as 16-bit parts.
+def _parts(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of an index file, which stand at even bytes and no rounder ones, as rows of 16-bit parts.
 
     numpy gathers from an array that is not aligned element by element, at a third of the speed.
     """
-    parts = numbers.view("<u2").reshape(-1, numbers.itemsize // 2)
-    taken: np.ndarray = parts.take(indices, axis=0).view(numbers.dtype)[:, 0]
-    return taken
+    return numbers.view("<u2").reshape(-1, numbers.itemsize // 2)
 
 
 def open_indexed(

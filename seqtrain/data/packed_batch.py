@@ -133,6 +133,7 @@ class _Side:
         num_rows, num_bounds = self._shape.num_rows, len(self.offsets)
         bounds = np.full(num_segments + 1, num_rows, dtype=np.int32)
         bounds[:num_bounds] = self.offsets
-        pieces = np.arange(1, num_pieces + 1) * (num_rows - self.num_tokens) // num_pieces
-        bounds[num_bounds : num_bounds + num_pieces] = self.num_tokens + pieces
+        rest = num_rows - self.num_tokens
+        pieces = [self.num_tokens + number * rest // num_pieces for number in range(1, num_pieces + 1)]
+        bounds[num_bounds : num_bounds + num_pieces] = pieces
         return bounds
