@@ -135,8 +135,8 @@ def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list
 
 
 def keeps_bleu(texts: Texts, whole: Texts) -> bool:
-    """Whether a precision is allowed: its BLEU is within 0.1 of float32's, or above."""
-    return texts.bleu > whole.bleu - MAX_BLEU_CHANGE
+    """Whether a precision is allowed: its BLEU is within 0.1 of float32's."""
+    return abs(texts.bleu - whole.bleu) <= MAX_BLEU_CHANGE
 
 
 def sections_of(

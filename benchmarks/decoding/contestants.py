@@ -60,6 +60,9 @@ OURS = [
     _ours("seqtrain bf16", "--precision", "bf16"),
     _ours("seqtrain fp32 int8", "--quantization", "int8"),
     _ours("seqtrain bf16 int8", "--precision", "bf16", "--quantization", "int8"),
+    _ours("seqtrain fp32 compiled", "--compile"),
+    _ours("seqtrain bf16 compiled", "--precision", "bf16", "--compile"),
+    _ours("seqtrain bf16 int8 compiled", "--precision", "bf16", "--quantization", "int8", "--compile"),
 ]
 CTRANSLATE2 = [
     Contestant("CTranslate2 float32", "ctranslate2", ("ctranslate2_arm", "--type", "float32")),
