@@ -22,7 +22,7 @@ from seqtrain.generation.strategy import Candidates, Expansion, Strategy
 _STEPS_BETWEEN_POLLS = 8  # on a GPU, where asking how many sentences are done makes the host wait
 _ROWS_AT_ONCE = 120  # whose distributions a CPU's caches hold
 _SHARE_THAT_LEAVES = 0.125  # of the sentences of a batch; each time that some leave, the caches are copied
-_GRANULARITY = 8  # of the sentences that stay: oneDNN makes kernels for each new number of rows
+_GRANULARITY = 4  # of the sentences that stay: oneDNN makes kernels for each new number of rows
 
 
 @dataclass(frozen=True)
