@@ -9,9 +9,8 @@ hypotheses and the same BLEU, in each system's best precision a BLEU within 0.1 
 
 CTranslate2 ranks hypotheses as we do, by log-probability over length. JoeyNMT has another penalty (Wu et al., 2016):
 against it nobody divides by anything. Each system gets the size of batches in which it is fastest, found in a round
-before. JoeyNMT keeps no keys and values and takes ten times as long, so that against it there are fewer sentences, sizes
-and rounds. A round gives one ratio of output tokens a second, the
-end symbols included. See docs/benchmarks.md.
+before. JoeyNMT keeps no keys and values and takes ten times as long: against it there are fewer sentences, sizes and
+rounds. A round gives one ratio of output tokens a second, the end symbols included. See docs/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -28,6 +28,13 @@ _SOURCE = Path(__file__).with_name("decoding_kernels.cpp")
 # sums in any order and no NaN, which vectors need; not -ffast-math, which would change how torch rounds
 _FLAGS = ["-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 _FLAGS += ["-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only"]
+_TENSOR, _SIZES, _NUMBER = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
+_SIGNATURES = {
+    "log_normalizers": [_TENSOR, _NUMBER, _NUMBER, _TENSOR, _TENSOR],
+    "top_k": [_TENSOR, _NUMBER, _NUMBER, _NUMBER, _TENSOR, _TENSOR],
+    **{f"keep_{kind}": [_SIZES, _TENSOR, _TENSOR, _TENSOR, _NUMBER] for kind in ("float", "bfloat16")},
+    **{f"attend_{kind}": [_SIZES, *[_TENSOR] * 6] for kind in ("float", "bfloat16")},
+}
 _SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
@@ -78,7 +85,9 @@ class CompiledKernels:
     """The kernels as functions of tensors on the CPU; rows are float32 or bfloat16, sums float32."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+        self._functions = {name: getattr(library, name) for name in _SIGNATURES}
+        for name, function in self._functions.items():
+            function.argtypes, function.restype = _SIGNATURES[name], None
 
     def log_normalizers(self, scores: Tensor) -> Tensor:
         """The logarithms of the sums of exp(scores): (R, V) -> (R, 1)."""
@@ -127,10 +136,4 @@ class CompiledKernels:
         return out
 
     def _call(self, name: str, *arguments: object) -> None:
-        getattr(self._library, name)(*map(_pass, arguments))
-
-
-def _pass(argument: object) -> object:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+        self._functions[name](*[one.data_ptr() if isinstance(one, Tensor) else one for one in arguments])
