@@ -48,6 +48,7 @@ class Contestant:
 
 
 OURS = Contestant("seqtrain", "seqtrain_model")
+OURS_WITH_KERNELS = replace(OURS, name="seqtrain compiled", is_compiled=True)
 OURS_ON_CUDA = Contestant("seqtrain compiled", "seqtrain_model", is_compiled=True, is_for_cuda=True)
 OURS_PACKED = (
     replace(OURS_ON_CUDA, name="seqtrain packed", form="packed-varlen"),
@@ -70,7 +71,7 @@ LANGUAGE_MODELS = (
 def ours_of(settings: Settings) -> list[Contestant]:
     """The forms of seqtrain that such a model can be trained in on such a device, of which the fastest counts."""
     if settings.device == "cpu":
-        return [OURS]
+        return [OURS, OURS_WITH_KERNELS]
     return [OURS_ON_CUDA] if settings.shape.is_decoder_only else [OURS_ON_CUDA, *OURS_PACKED]
 
 

@@ -1,10 +1,9 @@
-"""Config to torch.compile: whether it can be had, and whether it pays."""
+"""Config to compiled training passes: by torch.compile on a GPU, by kernels of our own on a CPU."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from shutil import which
@@ -31,10 +30,33 @@ def settle_compilation(config: TrainConfig, module: TrainableModule, runtime: Ru
     Raises:
         ConfigError: It is asked for and cannot be had.
     """
+    if config.training.compile is Switch.never:
+        return
+    if runtime.device.type == "cpu":
+        _settle_kernels(config.training.compile, module, runtime)
+    elif _is_wanted(config, runtime):
+        _settle_graphs(config, module, runtime)
+
+
+def _settle_kernels(wish: Switch, module: TrainableModule, runtime: Runtime) -> None:
+    """torch.compile would make training on a CPU slower: it undoes what is written for one."""
+    from seqtrain.nn.native.build import CompilerError
+    from seqtrain.nn.training_kernels import TrainingKernels
+
+    try:
+        module.use_kernels(TrainingKernels())
+    except CompilerError as error:
+        if wish is Switch.always:
+            remedy = f"{error.remedy}, or {_LEAVE}"
+            raise ConfigError(f"training.compile=always: {error.args[0]}", remedy=remedy) from error
+        if runtime.processes.is_first:
+            said = "training.compile=auto: nothing is compiled, and training is slower, for %s; %s"
+            logger.warning(said, error.args[0], error.remedy)
+
+
+def _settle_graphs(config: TrainConfig, module: TrainableModule, runtime: Runtime) -> None:
     from seqtrain.training.compilation import CompileOptions, compile_parts
 
-    if not _is_wanted(config, runtime):
-        return
     options = CompileOptions(is_deterministic=config.training.deterministic)
     if _is_sharded(config, runtime):
         compile_parts(module.model.sharding_units(), options)
@@ -44,14 +66,10 @@ def settle_compilation(config: TrainConfig, module: TrainableModule, runtime: Ru
 
 def _is_wanted(config: TrainConfig, runtime: Runtime) -> bool:
     wish = config.training.compile
-    if wish is Switch.never:
-        return False
     obstacle = _obstacle(config, runtime)
     if obstacle is not None and wish is Switch.always:
         remedy = f"{obstacle.remedy}, or leave training.compile=never" if obstacle.remedy else _LEAVE
         raise ConfigError(f"training.compile=always: {obstacle.reason}", remedy=remedy)
-    if obstacle is None and wish is Switch.auto and runtime.device.type != "cuda":
-        obstacle = _Obstacle("it makes training on a CPU slower")
     if obstacle is not None and runtime.processes.is_first:
         said = f"training.compile=auto: nothing is compiled, for {obstacle.reason}"
         if obstacle.remedy is None:
@@ -77,7 +95,7 @@ class _Obstacle:
 def _obstacle(config: TrainConfig, runtime: Runtime) -> _Obstacle | None:
     if _is_sharded(config, runtime) and config.batching.form is not BatchForm.packed:
         return _Obstacle("with distributed.strategy=fsdp it needs batching.form=packed")
-    return _no_gpu_kernels(runtime.device) if runtime.device.type == "cuda" else _no_cpu_kernels()
+    return _no_gpu_kernels(runtime.device)
 
 
 def _no_gpu_kernels(device: torch.device) -> _Obstacle | None:
@@ -88,23 +106,13 @@ def _no_gpu_kernels(device: torch.device) -> _Obstacle | None:
         return _Obstacle("the GPU is older than Triton supports")
     if find_spec("triton") is None:
         return _Obstacle("Triton, which makes the kernels, is not installed", "install triton")
-    return _no_compiler("C", "CC", ("gcc", "clang"))
-
-
-def _no_cpu_kernels() -> _Obstacle | None:
-    return _no_compiler("C++", "CXX", ("clang++",) if sys.platform == "darwin" else ("g++",))
-
-
-def _no_compiler(language: str, variable: str, names: tuple[str, ...]) -> _Obstacle | None:
-    """What is missing if none of these programs is found, or not the one that the environment names instead."""
-    if own := os.environ.get(variable):
-        names = (own,)
+    names = (own,) if (own := os.environ.get("CC")) else ("gcc", "clang")
     if any(which(name) for name in names):
         return None
     missing = " or ".join(names)
     return _Obstacle(
-        f"there is no {language} compiler ({missing}), which the kernels need",
-        f"install {missing}, or set {variable} to another compiler",
+        f"there is no C compiler ({missing}), which the kernels need",
+        f"install {missing}, or set CC to another compiler",
     )
 
 

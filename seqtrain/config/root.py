@@ -79,8 +79,9 @@ class TrainingConfig(RuntimeConfig):
     bf16 or fp16, without model.attention_dropout). auto takes matmul on the CPU and sdpa on CUDA; for packed batches on
     CUDA it times both at the start, or, if training.deterministic, takes varlen where it can."""
     compile: Switch = Switch.never
-    """Have torch.compile make kernels for model and criterion, which takes a minute or two at the start. auto does so
-    on CUDA where it can; always also on a CPU, which gets slower by it."""
+    """Have kernels made for the machine at hand: on CUDA torch.compile makes them of model and criterion, which takes a
+    minute or two at the start; on a CPU the C++ compiler makes some that are faster than torch's operators, in seconds.
+    auto does so where it can; always says so and stops where it cannot."""
     cuda_graphs: Switch = Switch.never
     """Record forward and backward pass of a batch once, and have the GPU repeat them without the host. Takes batches of
     one shape (batching.form=packed) and one process. auto does so up to 12288 tokens a batch; above, a GPU has enough

@@ -28,7 +28,7 @@ from seqtrain.generation.search import Rules, Search, Start
 from seqtrain.generation.strategy import Strategy
 from seqtrain.generation.top_k import top_k
 from seqtrain.models.base import DecoderModel, EncoderDecoderModel, Model
-from seqtrain.nn.compiled_kernels import compiled_kernels
+from seqtrain.nn.decoding_kernels import decoding_kernels
 
 if TYPE_CHECKING:
     from seqtrain.config.root import GenerationConfig
@@ -130,7 +130,7 @@ class SearchGenerator(Generator):
         self.config = config
         self.beam_size = min(config.beam_size, len(vocabulary) - 1)  # there are no more ways to begin
         self.preparations = [Preparation(model, config.quantization, has_kernels=config.compile) for model in models]
-        select = compiled_kernels().top_k if config.compile else top_k
+        select = decoding_kernels().top_k if config.compile else top_k
         self.strategy: Strategy = BeamSearch(vocabulary.eos, self.beam_size, select=select)
         if config.sampling:
             self.strategy = Sampling(vocabulary.eos, top_k=config.top_k, top_p=config.top_p, seed=config.seed)

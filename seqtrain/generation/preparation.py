@@ -10,7 +10,7 @@ import torch
 from seqtrain.config.sections import Quantization
 from seqtrain.errors import ConfigError
 from seqtrain.models.base import Model
-from seqtrain.nn.compiled_kernels import CompiledKernels, compiled_kernels
+from seqtrain.nn.decoding_kernels import DecodingKernels, decoding_kernels
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.nn.prepared_decoder import DecoderParts, DecodingFormat, PreparedDecoder, can_be_prepared
 
@@ -45,10 +45,10 @@ class Preparation:
         self, model: Model, quantization: Quantization = Quantization.none, *, has_kernels: bool = False
     ) -> None:
         self.model = model
-        self._kernels: CompiledKernels | None = None
+        self._kernels: DecodingKernels | None = None
         if has_kernels:
             self._require(on_cpu="generation.compile=true", remedy="leave generation.compile at false")
-            self._kernels = compiled_kernels()
+            self._kernels = decoding_kernels()
         self._int8 = quantization is Quantization.int8
         self._decoder: PreparedDecoder | None = None
         self._made_from: tuple[object, ...] = ()

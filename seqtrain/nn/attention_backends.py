@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from seqtrain.config.sections import AttentionBackend
 from seqtrain.nn.attention_shape import AttentionShape, padding_bias, split_heads
+from seqtrain.nn.compiled_functions import compiled_attention
 from seqtrain.nn.matmul_attention import matmul_attention
 from seqtrain.nn.own_kernels import uses_own_kernels
 from seqtrain.nn.packed_layout import PackedLayout, packed_bias
@@ -45,6 +46,9 @@ def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, sh
     """
     trains = torch.is_grad_enabled() and query.requires_grad and uses_own_kernels(query.device)
     multiplies = trains and shape.backend in (AttentionBackend.auto, AttentionBackend.matmul)
+    compiled = compiled_attention(query, key_value, bias, shape) if multiplies else None
+    if compiled is not None:
+        return compiled
     queries, keys = shape.queries, shape.keys
     if isinstance(queries, PackedLayout) and isinstance(keys, PackedLayout):
         if shape.backend is AttentionBackend.varlen:

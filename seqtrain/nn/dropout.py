@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqtrain.nn.own_kernels import uses_own_kernels
+from seqtrain.nn.training_kernels import Dropped
 
-__all__ = ["add_dropout", "dropout", "dropout_mask"]
+__all__ = ["add_dropout", "draw_dropped", "dropout", "dropout_mask"]
 
 _LEVELS = 2**16
 
@@ -43,10 +44,20 @@ def dropout_mask(x: Tensor, probability: float) -> Tensor:
     Returns:
         A tensor like x.
     """
+    dropped = draw_dropped(x.numel(), probability)
+    assert dropped.bits is not None, "something is dropped"
+    values = dropped.bits[: x.numel()].view(x.shape)
+    mask = torch.ge(values, dropped.threshold, out=torch.empty_like(x, memory_format=torch.contiguous_format))
+    return mask.mul_(dropped.scale)
+
+
+def draw_dropped(num_elements: int, probability: float) -> Dropped:
+    """Random bits for so many elements, and what they mean; nothing is drawn where nothing is dropped."""
+    if probability == 0.0:
+        return Dropped()
     num_zeros = min(round(probability * _LEVELS), _LEVELS - 1)  # of the values of 16 bits
     seed = int(torch.empty((), dtype=torch.int64).random_())
     generator = np.random.Generator(np.random.SFC64(seed))  # fills an array twice as fast as its bare bit generator
-    bits = generator.integers(2**64, size=-(-x.numel() // 4), dtype=np.uint64).view(np.int16)
-    values = torch.from_numpy(bits)[: x.numel()].view(x.shape)  # uniform on -32768 ... 32767
-    mask = torch.ge(values, num_zeros - _LEVELS // 2, out=torch.empty_like(x, memory_format=torch.contiguous_format))
-    return mask.mul_(_LEVELS / (_LEVELS - num_zeros))
+    bits = generator.integers(2**64, size=-(-num_elements // 4), dtype=np.uint64).view(np.int16)
+    # uniform on -32768 ... 32767
+    return Dropped(torch.from_numpy(bits), num_zeros - _LEVELS // 2, _LEVELS / (_LEVELS - num_zeros))

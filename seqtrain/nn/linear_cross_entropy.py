@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seqtrain.nn.products import make_products
+from seqtrain.nn.training_kernels import kernels_in_use
 
 __all__ = ["cross_entropy", "linear_cross_entropy"]
 
@@ -156,16 +157,14 @@ def _loss_and_gradients(
     target_share = 1.0 - label_smoothing - spread
     products = make_products(weight, dtype, wants_input_grad=wish.features)
     scale = _scale_of(dtype)
-    norms, target_logits, features_grads = [], [], []
+    norms: list[Tensor] = []
+    target_logits: list[Tensor] = []
+    features_grads = []
     for chunk in _chunks(features, targets, len(weight), dtype):
         logits = products.forward(chunk.features)  # (C, D) -> (C, V)
-        for part, targets_of_part in _parts(logits, chunk.targets):
-            scores = part.to(_at_least_float32(dtype))
-            target_logits.append(scores.gather(1, targets_of_part[:, None])[:, 0])
-            norms.append(_softmax_in_place(scores))
-            if wish.features or wish.weight:
-                _subtract_target(scores, targets_of_part, target_share)
-                part.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+        chunk_norms, chunk_target_logits = _make_gradient(logits, chunk.targets, target_share, wish)
+        norms += chunk_norms
+        target_logits += chunk_target_logits
         logits[chunk.num_real :] = 0.0  # the rows that stand for no token
         if wish.features:
             features_grads.append(products.input_grad(logits)[: chunk.num_real])  # (C, V) -> (C, D)
@@ -251,6 +250,33 @@ def _chunks(features: Tensor, targets: Tensor, num_types: int, dtype: torch.dtyp
         missing = -len(x) % _ROW_MULTIPLE
         padded = functional.pad(x, (0, 0, 0, missing)), functional.pad(y, (0, missing))
         yield _Chunk(padded[0].to(dtype), padded[1], len(x))
+
+
+def _make_gradient(
+    logits: Tensor, targets: Tensor, target_share: float, wish: _Wish
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Turn logits (C, V) in place into their gradient without the constant e, if any is wanted.
+
+    Returns:
+        The log-sum-exps and the logits of the targets, each (C,) in pieces.
+    """
+    wants_gradient = wish.features or wish.weight
+    kernels = kernels_in_use(logits.dtype)
+    if kernels is not None:
+        norms, target_logits = kernels.softmax_gradient(
+            logits, targets, target_share=target_share, wants_gradient=wants_gradient
+        )
+        return [norms], [target_logits]
+    scale = _scale_of(wish.dtype)
+    pieces: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for part, targets_of_part in _parts(logits, targets):
+        scores = part.to(_at_least_float32(wish.dtype))
+        pieces[1].append(scores.gather(1, targets_of_part[:, None])[:, 0])
+        pieces[0].append(_softmax_in_place(scores))
+        if wants_gradient:
+            _subtract_target(scores, targets_of_part, target_share)
+            part.copy_(scores if scale == 1.0 else scores * scale)  # in float32 they are the same tensor
+    return pieces
 
 
 def _parts(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

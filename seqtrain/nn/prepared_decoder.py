@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from seqtrain.nn.attention import CrossAttention, SelfAttention
 from seqtrain.nn.cache import TransformerCache
-from seqtrain.nn.compiled_kernels import CompiledKernels
+from seqtrain.nn.decoding_kernels import DecodingKernels
 from seqtrain.nn.embedding import InputEmbedding
 from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.layout import Layout
@@ -46,7 +46,7 @@ class DecodingFormat:
 
     dtype: torch.dtype = torch.float32
     int8: bool = False
-    kernels: CompiledKernels | None = None
+    kernels: DecodingKernels | None = None
 
 
 @dataclass(frozen=True)

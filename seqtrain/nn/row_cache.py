@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqtrain.models.base import DecoderCache
 from seqtrain.nn.cache import TransformerCache
-from seqtrain.nn.compiled_kernels import Attention, CompiledKernels
+from seqtrain.nn.decoding_kernels import Attention, DecodingKernels
 
 __all__ = ["RowCache"]
 
@@ -34,7 +34,7 @@ class RowCache(DecoderCache):
         beam_size: K.
     """
 
-    def __init__(self, empty: TransformerCache, kernels: CompiledKernels) -> None:
+    def __init__(self, empty: TransformerCache, kernels: DecodingKernels) -> None:
         assert empty.num_steps == 0, "nothing was written yet"
         self.num_steps = 0
         self.batch_size = empty.batch_size

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqtrain.nn.attention import CrossAttention, Memory, SelfAttention
 from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.compiled_functions import compiled_residual_norm
 from seqtrain.nn.dropout import add_dropout
 from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.layout import Layout
@@ -34,6 +35,10 @@ class ResidualNorm(nn.LayerNorm):
 
     def leave(self, x: Tensor, output: Tensor) -> Tensor:
         """Add the sublayer's output to its input, both (..., D)."""
+        if not self.normalize_before:
+            normal = compiled_residual_norm(x, output, self.dropout if self.training else 0.0, self)
+            if normal is not None:
+                return normal
         x = add_dropout(x, output, self.dropout, self.training)
         return x if self.normalize_before else self(x)
 

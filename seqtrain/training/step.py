@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seqtrain.criterions.base import Criterion, LossOutput
 from seqtrain.data.batch import Batch
 from seqtrain.models.base import Model
+from seqtrain.nn.training_kernels import TrainingKernels, using
 from seqtrain.tasks.base import Task
 from seqtrain.training.compilation import CompiledLoss, CompileOptions
 from seqtrain.training.distributed import Processes
@@ -39,6 +40,11 @@ class TrainableModule(nn.Module):
         self.model = model
         self.criterion = criterion  # registered as a submodule where it is one, so that its parameters train too
         self._compiled: CompiledLoss | None = None
+        self._kernels: TrainingKernels | None = None
+
+    def use_kernels(self, kernels: TrainingKernels) -> None:
+        """Let compiled kernels do what they can of training on a CPU."""
+        self._kernels = kernels
 
     def compile_training(self, options: CompileOptions) -> None:
         """Let torch.compile make kernels for training; validation stays as it is, whose shapes hardly repeat."""
@@ -47,17 +53,23 @@ class TrainableModule(nn.Module):
     @contextmanager
     def uncompiled(self) -> Iterator[None]:
         """In here, training runs layer by layer, so that each can be looked at."""
-        compiled, self._compiled = self._compiled, None
+        compiled = self._compiled, self._kernels
+        self._compiled = self._kernels = None
         try:
             yield
         finally:
-            self._compiled = compiled
+            self._compiled, self._kernels = compiled
 
     def forward(self, batch: Batch) -> LossOutput:
         """The loss of a batch."""
-        if self._compiled is not None and self.training and torch.is_grad_enabled():
+        if not self.training or not torch.is_grad_enabled():
+            return self._loss(batch)
+        if self._compiled is not None:
             return self._compiled(batch)
-        return self._loss(batch)
+        if self._kernels is None:
+            return self._loss(batch)
+        with using(self._kernels):
+            return self._loss(batch)
 
     def _loss(self, batch: Batch) -> LossOutput:
         return self.criterion(self.model, batch)

@@ -27,6 +27,7 @@ from seqtrain.models.transformer import TransformerConfig
 from seqtrain.models.transformer_lm import TransformerLMConfig
 from seqtrain.nn.attention import set_attention_backend
 from seqtrain.nn.options import Activation
+from seqtrain.nn.training_kernels import TrainingKernels
 from seqtrain.optimizers.adam import AdamConfig
 from seqtrain.testing.fakes import TinyTask
 from seqtrain.training.compilation import CompileOptions
@@ -96,7 +97,7 @@ def make_learner(settings: Settings) -> Learner:
     if settings.form != "padded":
         set_attention_backend(module.model, AttentionBackend(settings.form.removeprefix("packed-")))
     if settings.is_compiled:
-        module.compile_training(CompileOptions())
+        _compile(module, device)
     return Learner(
         task=task,
         module=module,
@@ -106,6 +107,14 @@ def make_learner(settings: Settings) -> Learner:
         reduction=LocalSum(module),
         processes=SingleProcess(),
     )
+
+
+def _compile(module: TrainableModule, device: torch.device) -> None:
+    """As `training.compile=always` does."""
+    if device.type == "cpu":
+        module.use_kernels(TrainingKernels())
+    else:
+        module.compile_training(CompileOptions())
 
 
 def model_config(shape: Shape) -> ModelConfig:

@@ -18,7 +18,7 @@ from seqtrain.generation.text import TextGenerator, TextHypothesis
 from seqtrain.models.base import DecoderCache
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
-from seqtrain.nn.compiled_kernels import find_compiler
+from seqtrain.nn.native.build import find_compiler
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.testing.fakes import collate
 from tests.unit.generation.fakes import LetterTask, RandomModel

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.nn.cache import TransformerCache
-from seqtrain.nn.compiled_kernels import compiled_kernels, find_compiler
+from seqtrain.nn.decoding_kernels import decoding_kernels
+from seqtrain.nn.native.build import find_compiler
 from seqtrain.nn.options import Activation
 from seqtrain.nn.packed_linear import multiplies_int8
 from seqtrain.nn.prepared_decoder import DecodingFormat, PreparedDecoder, can_be_prepared
@@ -54,7 +55,7 @@ def steps_of(model: Transformer, *, prepared: PreparedDecoder | None, num_steps:
 
 FORMS = [DecodingFormat()]
 if find_compiler() is not None:
-    FORMS.append(DecodingFormat(kernels=compiled_kernels()))
+    FORMS.append(DecodingFormat(kernels=decoding_kernels()))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from seqtrain.nn.cache import TransformerCache
-from seqtrain.nn.compiled_kernels import compiled_kernels, find_compiler
+from seqtrain.nn.decoding_kernels import decoding_kernels
+from seqtrain.nn.native.build import find_compiler
 from seqtrain.nn.row_cache import RowCache
 from tests.unit.nn.test_cache import DIM, NUM_HEADS, NUM_SENTENCES, CopyingCache
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++
 
 
 def make_cache(num_sentences: int, beam_size: int) -> RowCache:
-    return RowCache(TransformerCache(1, num_sentences, beam_size), compiled_kernels())
+    return RowCache(TransformerCache(1, num_sentences, beam_size), decoding_kernels())
 
 
 @pytest.mark.parametrize(("beam_size", "num_steps"), [(1, 100), (2, 150), (5, 80)])

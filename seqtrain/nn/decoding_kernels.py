@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from seqtrain.errors import ConfigError
+from seqtrain.nn.native.build import CompilerError, build
 
-__all__ = ["CompiledKernels", "compiled_kernels", "find_compiler"]
+__all__ = ["Attention", "DecodingKernels", "decoding_kernels"]
 
-_SOURCE = Path(__file__).with_name("decoding_kernels.cpp")
-# sums in any order and no NaN, which vectors need; not -ffast-math, which would change how torch rounds
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
-_FLAGS += ["-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only"]
+_FLAGS = ("-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only")  # sums in any order, and no NaN, for vectors
 _TENSOR, _SIZES, _NUMBER = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
 _SIGNATURES = {
     "log_normalizers": [_TENSOR, _NUMBER, _NUMBER, _TENSOR, _TENSOR],
@@ -38,34 +31,22 @@ _SIGNATURES = {
 _SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
-def find_compiler() -> str | None:
-    """The C++ compiler: what the environment's CXX names, else the first that is found."""
-    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return next((path for name in names if name and (path := shutil.which(name))), None)
-
-
 @functools.cache
-def compiled_kernels() -> CompiledKernels:
+def decoding_kernels() -> DecodingKernels:
     """The kernels, compiled once in a process, which takes a second or two.
 
     Raises:
         ConfigError: There is no compiler, or it fails.
     """
-    compiler = find_compiler()
-    remedy = "install a C++ compiler, name it in the environment's CXX, or leave generation.compile at false"
-    if compiler is None:
-        raise ConfigError("generation.compile=true needs a C++ compiler, and none was found", remedy=remedy)
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "kernels.so"
-        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ConfigError(f"{compiler} could not compile {_SOURCE.name}:\n{done.stderr}", remedy=remedy)
-        return CompiledKernels(ctypes.CDLL(str(library)))  # stays loaded when its file is gone
+    try:
+        return DecodingKernels(build("decoding.cpp", *_FLAGS))
+    except CompilerError as error:
+        remedy = f"{error.remedy}, or leave generation.compile at false"
+        raise ConfigError(f"generation.compile=true: {error.args[0]}", remedy=remedy) from error
 
 
 class Attention(ctypes.Structure):
-    """The sizes of an attention; see `decoding_kernels.cpp`."""
+    """The sizes of an attention; see `native/decoding.cpp`."""
 
     _fields_ = [
         (name, ctypes.c_int64)
@@ -81,7 +62,7 @@ class Attention(ctypes.Structure):
     ]
 
 
-class CompiledKernels:
+class DecodingKernels:
     """The kernels as functions of tensors on the CPU; rows are float32 or bfloat16, sums float32."""
 
     def __init__(self, library: ctypes.CDLL) -> None:

@@ -1,4 +1,5 @@
-// Kernels of a decoding step on a CPU, for one thread. Compiled for the machine at hand; see compiled_kernels.py.
+// Kernels of a decoding step on a CPU, for one thread. Compiled for the machine at hand; see build.py. Python says what the
+// arguments are: see decoding_kernels.py.
 //
 // Loops are written so that a compiler turns them into vector instructions.
 

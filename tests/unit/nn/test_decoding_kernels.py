@@ -10,19 +10,20 @@ import torch
 from torch.testing import assert_close
 
 from seqtrain.errors import ConfigError
-from seqtrain.nn.compiled_kernels import Attention, CompiledKernels, compiled_kernels, find_compiler
+from seqtrain.nn.decoding_kernels import Attention, DecodingKernels, decoding_kernels
+from seqtrain.nn.native.build import build, find_compiler
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
 
 
 @pytest.fixture
-def kernels() -> CompiledKernels:
-    return compiled_kernels()
+def kernels() -> DecodingKernels:
+    return decoding_kernels()
 
 
 @needs_compiler
 @pytest.mark.parametrize("num_columns", [1, 63, 1000])
-def test_normalizers_are_logarithms_of_sums_of_exponentials(kernels: CompiledKernels, num_columns: int) -> None:
+def test_normalizers_are_logarithms_of_sums_of_exponentials(kernels: DecodingKernels, num_columns: int) -> None:
     torch.manual_seed(1)
     scores = 30 * torch.randn(7, num_columns) + 100
     scores[2] = torch.arange(num_columns) * -300.0
@@ -30,14 +31,14 @@ def test_normalizers_are_logarithms_of_sums_of_exponentials(kernels: CompiledKer
 
 
 @needs_compiler
-def test_what_is_impossible_adds_nothing(kernels: CompiledKernels) -> None:
+def test_what_is_impossible_adds_nothing(kernels: DecodingKernels) -> None:
     scores = torch.tensor([[math.log(2), math.log(3), -math.inf]])
     assert_close(kernels.log_normalizers(scores), torch.tensor([[math.log(5)]]))
 
 
 @needs_compiler
 @pytest.mark.parametrize(("num_columns", "k"), [(6, 6), (64, 1), (200, 6), (5000, 6), (5000, 200)])
-def test_the_greatest_are_found(kernels: CompiledKernels, num_columns: int, k: int) -> None:
+def test_the_greatest_are_found(kernels: DecodingKernels, num_columns: int, k: int) -> None:
     torch.manual_seed(1)
     values = torch.randn(2, 3, num_columns)
     found, indices = kernels.top_k(values, k)
@@ -46,7 +47,7 @@ def test_the_greatest_are_found(kernels: CompiledKernels, num_columns: int, k: i
 
 
 @needs_compiler
-def test_where_few_are_possible_the_others_follow(kernels: CompiledKernels) -> None:
+def test_where_few_are_possible_the_others_follow(kernels: DecodingKernels) -> None:
     values = torch.full((1, 1000), -math.inf)
     values[0, 700] = -5.0
     found, indices = kernels.top_k(values, 3)
@@ -58,7 +59,7 @@ def test_where_few_are_possible_the_others_follow(kernels: CompiledKernels) -> N
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dim", [6, 32, 64])
-def test_rows_attend_to_the_slots_that_they_name(kernels: CompiledKernels, dtype: torch.dtype, dim: int) -> None:
+def test_rows_attend_to_the_slots_that_they_name(kernels: DecodingKernels, dtype: torch.dtype, dim: int) -> None:
     torch.manual_seed(1)
     num_sentences, num_rows, num_heads, num_slots, num_read = 2, 3, 2, 9, 4
     width = num_heads * dim
@@ -74,7 +75,7 @@ def test_rows_attend_to_the_slots_that_they_name(kernels: CompiledKernels, dtype
 
 
 @needs_compiler
-def test_without_such_names_they_attend_to_the_first_slots(kernels: CompiledKernels) -> None:
+def test_without_such_names_they_attend_to_the_first_slots(kernels: DecodingKernels) -> None:
     slots = torch.zeros(2, 5, 2, 4)
     slots[1, :, 1] = torch.tensor([1.0, 3.0, 8.0, 9.0, 9.0])[:, None]  # values; all keys are alike
     sizes = Attention(2, 2, 1, 4, 4, 5, 0)
@@ -85,9 +86,10 @@ def test_without_such_names_they_attend_to_the_first_slots(kernels: CompiledKern
 def test_a_machine_without_compiler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    compiled_kernels.cache_clear()
-    with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
-        compiled_kernels()
+    decoding_kernels.cache_clear()
+    build.cache_clear()
+    with pytest.raises(ConfigError, match="there is no C\\+\\+ compiler"):
+        decoding_kernels()
 
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -95,6 +97,7 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pa
     compiler.write_text("#!/bin/sh\necho unknown processor >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    compiled_kernels.cache_clear()
+    decoding_kernels.cache_clear()
+    build.cache_clear()
     with pytest.raises(ConfigError, match="unknown processor"):
-        compiled_kernels()
+        decoding_kernels()

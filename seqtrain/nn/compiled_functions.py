@@ -1,0 +1,128 @@
+"""The compiled kernels of training as functions with a gradient.
+
+Shapes: B sequences, R rows (see `Layout`), D features, S keys with padding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from seqtrain.nn.attention_shape import AttentionShape
+from seqtrain.nn.dropout import draw_dropped
+from seqtrain.nn.layout import Layout
+from seqtrain.nn.packed_layout import PackedLayout
+from seqtrain.nn.training_kernels import AttentionBounds, TrainingKernels, kernels_in_use
+
+__all__ = ["compiled_attention", "compiled_residual_norm"]
+
+
+def compiled_residual_norm(x: Tensor, output: Tensor, probability: float, norm: nn.LayerNorm) -> Tensor | None:
+    """LN(x + dropout(output)) of rows (R, D), by a kernel; None where there is none for them."""
+    kernels = kernels_in_use(x.dtype, output.dtype)
+    if kernels is None or x.ndim != 2 or not kernels.has_dim(x.shape[1]):
+        return None
+    if x.dtype is not torch.float32 or norm.weight.dtype is not torch.float32:
+        return None
+    result: Tensor = _ResidualNorm.apply(x, output, norm.weight, norm.bias, (kernels, probability, norm.eps))  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+    return result
+
+
+class _ResidualNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        output: Tensor,
+        gain: Tensor,
+        bias: Tensor,
+        settings: tuple[TrainingKernels, float, float],
+    ) -> Tensor:
+        """See `compiled_residual_norm`."""
+        kernels, probability, epsilon = settings
+        dropped = draw_dropped(x.numel(), probability)
+        total, result, statistics = kernels.residual_norm(
+            x.contiguous(), output.contiguous(), dropped, (gain, bias, epsilon)
+        )
+        ctx.save_for_backward(total, statistics, gain)
+        ctx.kernels, ctx.dropped, ctx.dtype = kernels, dropped, output.dtype
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, output, gain and bias."""
+        total, statistics, gain = ctx.saved_tensors
+        kernels: TrainingKernels = ctx.kernels
+        gradients = kernels.residual_norm_gradient(grad.contiguous(), (total, statistics), ctx.dropped, gain, ctx.dtype)
+        return (*gradients, None)
+
+
+def compiled_attention(
+    query: Tensor, key_value: Tensor | None, bias: Tensor | None, shape: AttentionShape
+) -> Tensor | None:
+    """See `attend_rows`; None where there is no kernel for these rows."""
+    kernels = kernels_in_use(query.dtype)
+    if kernels is None or shape.dropout > 0.0 or (key_value is not None and key_value.dtype is not query.dtype):
+        return None
+    width = query.shape[1] // (3 if key_value is None else 1)
+    if not kernels.has_dim(width // shape.num_heads) or (bias is not None and bias.shape[1:3] != (1, 1)):
+        return None
+    bounds = _bounds(bias, shape)
+    output: Tensor = _Attention.apply(query, key_value, bounds, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+    return output
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key_value: Tensor | None, bounds: AttentionBounds, kernels: TrainingKernels
+    ) -> Tensor:
+        """See `compiled_attention`."""
+        output, norms = kernels.attend(query, key_value, bounds)
+        ctx.save_for_backward(query, key_value, norms)
+        ctx.bounds, ctx.kernels = bounds, kernels
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the two rows."""
+        query, key_value, norms = ctx.saved_tensors
+        kernels: TrainingKernels = ctx.kernels
+        return (*kernels.attend_gradient(grad.contiguous(), norms, (query, key_value), ctx.bounds), None, None)
+
+
+def _bounds(bias: Tensor | None, shape: AttentionShape) -> AttentionBounds:
+    """Where the sequences are, and what hides keys; worked out once for all layers of a batch."""
+    key = ("attention_bounds", shape.queries is shape.keys, shape.is_causal, shape.num_heads)
+    kept = shape.keys.memory.get(key)
+    if kept is None or kept[0] is not bias or kept[1] is not shape.queries:
+        bounds = AttentionBounds(
+            _bounds_of(shape.queries), _bounds_of(shape.keys), shape.num_heads, shape.is_causal, _by_row(bias, shape)
+        )
+        kept = shape.keys.memory[key] = (bias, shape.queries, bounds)
+    result: AttentionBounds = kept[2]
+    return result
+
+
+def _bounds_of(layout: Layout) -> Tensor:
+    """The first row of each sequence and the end of the last: (B + 1,) int64."""
+    if isinstance(layout, PackedLayout):
+        return layout.tokens.bounds.long()
+    if layout.positions is None:
+        return torch.arange(layout.batch_size + 1) * layout.length
+    counts = torch.bincount(layout.positions // layout.length, minlength=layout.batch_size)
+    return torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+
+
+def _by_row(bias: Tensor | None, shape: AttentionShape) -> Tensor | None:
+    """A bias (B, 1, 1, S) of the keys in their rows (R,); None where it adds nothing to any."""
+    if bias is None:
+        return None
+    matrix = bias[:, 0, 0].to(torch.float32).expand(shape.keys.batch_size, -1)
+    rows = shape.keys.to_rows(matrix).contiguous()
+    return rows if bool((rows != 0.0).any()) else None

@@ -1,0 +1,136 @@
+// Number formats, vectors and functions that the kernels share. They are written with the vector extension of GCC and
+// Clang: the compiler chooses the instructions of the machine at hand, and takes several where it has no such long ones.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace seqtrain {
+
+struct bfloat16 {
+    uint16_t bits;
+};
+
+constexpr int64_t LANES = 16;
+
+typedef float vector __attribute__((vector_size(4 * LANES)));
+typedef int32_t integers __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+typedef int16_t shorts __attribute__((vector_size(2 * LANES)));
+
+// Eight lanes of a and of b from this one on, in turn.
+#define LANES_FROM(first)                                                                                         \
+    first, first + 16, first + 1, first + 17, first + 2, first + 18, first + 3, first + 19, first + 4, first + 20, \
+        first + 5, first + 21, first + 6, first + 22, first + 7, first + 23
+#if defined(__clang__)
+#define INTERLEAVE(a, b, first) __builtin_shufflevector(a, b, LANES_FROM(first))
+#else
+#define INTERLEAVE(a, b, first) __builtin_shuffle(a, b, (integers){LANES_FROM(first)})
+#endif
+
+inline vector broadcast(float x) { return x - vector{}; }
+
+inline int64_t round_up(int64_t size) { return (size + LANES - 1) / LANES * LANES; }
+
+// ---- Numbers in memory --------------------------------------------------------------------------------------------
+
+inline float load(const float* place) { return *place; }
+
+inline float load(const bfloat16* place) {
+    const uint32_t bits = uint32_t(place->bits) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+inline vector load_vector(const float* place) {
+    vector values;
+    std::memcpy(&values, place, sizeof values);
+    return values;
+}
+
+inline vector load_vector(const bfloat16* place) {
+    halves bits;
+    std::memcpy(&bits, place, sizeof bits);
+    return (vector)(__builtin_convertvector(bits, words) << 16);
+}
+
+inline void store_vector(float* place, vector values) { std::memcpy(place, &values, sizeof values); }
+
+// To the nearest, ties to even. A NaN stays one: a bit is set that is not cut off.
+inline void store_vector(bfloat16* place, vector values) {
+    const words bits = (words)values;
+    const words rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    const halves result = __builtin_convertvector((values == values ? rounded : bits | 0x400000) >> 16, halves);
+    std::memcpy(place, &result, sizeof result);
+}
+
+// Numbers of rows that are no multiple of LANES: the rest of the last vector is `filler`.
+template <class T>
+vector load_part(const T* place, int64_t size, float filler) {
+    vector values = broadcast(filler);
+    for (int64_t lane = 0; lane < size; ++lane) values[lane] = load(place + lane);
+    return values;
+}
+
+template <class T>
+void store_part(T* place, int64_t size, vector values) {
+    T row[LANES];
+    store_vector(row, values);
+    std::memcpy(place, row, size * sizeof(T));
+}
+
+// ---- Functions ----------------------------------------------------------------------------------------------------
+
+// Lane by lane; a NaN in x is passed over.
+inline vector greater_of(vector x, vector than) { return x > than ? x : than; }
+
+inline float greatest_lane(vector values) {
+    float greatest = values[0];
+    for (int64_t lane = 1; lane < LANES; ++lane) greatest = values[lane] > greatest ? values[lane] : greatest;
+    return greatest;
+}
+
+inline float sum_of_lanes(vector values) {
+    float halved[LANES];
+    store_vector(halved, values);
+    for (int64_t size = LANES / 2; size > 0; size /= 2)
+        for (int64_t lane = 0; lane < size; ++lane) halved[lane] += halved[lane + size];
+    return halved[0];
+}
+
+// Rows and columns of a square change places: four times, its halves are interleaved row by row.
+inline void transpose_tile(vector (&rows)[LANES]) {
+    for (int stage = 0; stage < 4; ++stage) {
+        vector next[LANES];
+        for (int64_t r = 0; r < LANES / 2; ++r) {
+            const vector above = rows[r], below = rows[r + LANES / 2];
+            next[2 * r] = INTERLEAVE(above, below, 0);
+            next[2 * r + 1] = INTERLEAVE(above, below, 8);
+        }
+        for (int64_t r = 0; r < LANES; ++r) rows[r] = next[r];
+    }
+}
+
+// exp(x) for x <= 0, within 2 units in the last place; 0 below -87, where float32 has no more normal numbers. Of a NaN
+// it is a NaN, so that a loss that is none is seen to be none.
+inline vector exponential(vector x) {
+    const vector clamped = x < -87.0f ? broadcast(-87.0f) : x;
+    const integers powers = __builtin_convertvector(clamped * 1.44269504f - 0.5f, integers);  // to the nearest
+    const vector n = __builtin_convertvector(powers, vector);
+    const vector r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+    vector p = broadcast(1.0f / 720);                                     // Taylor, |r| <= ln(2) / 2
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const vector power = (vector)((powers + 127) << 23);
+    return x < -87.0f ? broadcast(0.0f) : p * power;
+}
+
+}  // namespace seqtrain

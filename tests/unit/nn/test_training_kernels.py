@@ -1,0 +1,296 @@
+"""The compiled kernels of training compute what torch's operators do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.testing import assert_close
+
+from seqtrain.nn.attention_backends import AttentionShape, attend_rows
+from seqtrain.nn.attention_shape import padding_bias
+from seqtrain.nn.compiled_functions import compiled_attention, compiled_residual_norm
+from seqtrain.nn.dropout import add_dropout
+from seqtrain.nn.layout import Layout
+from seqtrain.nn.linear_cross_entropy import linear_cross_entropy
+from seqtrain.nn.native.build import find_compiler
+from seqtrain.nn.training_kernels import TrainingKernels, kernels_in_use, using
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+FORMATS = [torch.float32, torch.bfloat16]
+TOLERANCES = {torch.float32: (2e-5, 2e-5), torch.bfloat16: (2e-2, 4e-2)}  # relative, absolute
+
+
+@pytest.fixture(scope="module")
+def kernels() -> TrainingKernels:
+    return TrainingKernels()
+
+
+def assert_near(found: Sequence[Tensor], expected: Sequence[Tensor], dtype: torch.dtype) -> None:
+    relative, absolute = TOLERANCES[dtype]
+    assert_close(found, expected, rtol=relative, atol=absolute)
+
+
+def test_they_are_used_inside_using_alone(kernels: TrainingKernels) -> None:
+    assert kernels_in_use(torch.float32) is None
+    with using(kernels):
+        assert kernels_in_use(torch.float32, torch.bfloat16) is kernels
+        assert kernels_in_use(torch.float16) is None
+        with using(None):
+            assert kernels_in_use(torch.float32) is None
+    assert kernels_in_use(torch.float32) is None
+
+
+# ---- Softmax and its gradient ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_types", [1, 15, 16, 37, 1024])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_logits_become_the_gradient_of_their_cross_entropy(
+    kernels: TrainingKernels, num_types: int, dtype: torch.dtype
+) -> None:
+    logits = (torch.randn(5, num_types) * 10).to(dtype)
+    targets = torch.randint(num_types, (5,))
+    expected = logits.double().softmax(dim=1)
+    expected[torch.arange(5), targets] -= 0.9
+    exact = logits.double()
+    norms, target_logits = kernels.softmax_gradient(logits, targets, target_share=0.9, wants_gradient=True)
+    assert_close(norms.double(), exact.logsumexp(dim=1), rtol=1e-6, atol=1e-6)
+    assert_close(target_logits.double(), exact[torch.arange(5), targets], rtol=0, atol=0)
+    relative = 2**-8 if dtype is torch.bfloat16 else 1e-6
+    assert_close(logits.double(), expected, rtol=relative, atol=1e-6)
+
+
+def test_logits_stay_where_no_gradient_is_wanted(kernels: TrainingKernels) -> None:
+    logits = torch.randn(3, 20)
+    before = logits.clone()
+    kernels.softmax_gradient(logits, torch.tensor([0, 5, 19]), target_share=1.0, wants_gradient=False)
+    assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 33])
+def test_what_is_no_number_shows_in_the_loss(kernels: TrainingKernels, bad: float, place: int) -> None:
+    logits = torch.randn(2, 34)
+    logits[1, place] = bad
+    norms, _ = kernels.softmax_gradient(logits, torch.tensor([1, 1]), target_share=1.0, wants_gradient=True)
+    assert norms.isfinite().tolist() == [True, False]
+    assert logits[0].isfinite().all()
+    assert not logits[1].isfinite().any()
+
+
+def test_probabilities_far_below_the_greatest_are_zero(kernels: TrainingKernels) -> None:
+    logits = torch.tensor([[0.0, -80.0, -1000.0, -math.inf]])
+    norms, _ = kernels.softmax_gradient(logits, torch.tensor([0]), target_share=0.0, wants_gradient=True)
+    assert norms.item() == 0.0
+    assert_close(logits, torch.tensor([[1.0, math.exp(-80), 0.0, 0.0]]), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_the_loss_and_its_gradients_are_those_without_kernels(kernels: TrainingKernels, dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    features, weight = torch.randn(70, 16), torch.randn(33, 16)
+    targets = torch.randint(33, (70,))
+
+    def compute() -> tuple[Tensor, ...]:
+        leaves = features.clone().requires_grad_(), weight.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+            loss, nll = linear_cross_entropy(*leaves, targets, label_smoothing=0.1)
+        return loss.detach(), nll, *torch.autograd.grad(loss, leaves)
+
+    expected = compute()
+    with using(kernels):
+        found = compute()
+    assert_near(found, expected, dtype)
+
+
+# ---- Residual connection and norm ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize("num_rows", [1, 64, 130])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_the_residual_norm_drops_and_normalises_as_layer_norm(
+    kernels: TrainingKernels, probability: float, num_rows: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(5)
+    norm = nn.LayerNorm(48)
+    nn.init.normal_(norm.weight, mean=1.0)
+    nn.init.normal_(norm.bias)
+    x, output = torch.randn(num_rows, 48) + 3.0, torch.randn(num_rows, 48).to(dtype)
+    weights = torch.randn(num_rows, 48)
+
+    def compute(*, is_compiled: bool) -> tuple[Tensor, ...]:
+        torch.manual_seed(7)
+        leaves = x.clone().requires_grad_(), output.clone().requires_grad_()
+        with using(kernels if is_compiled else None):
+            result = compiled_residual_norm(*leaves, probability, norm)
+        assert (result is not None) == is_compiled
+        if result is None:
+            result = norm(add_dropout(*leaves, probability, training=True))
+        return result.detach(), *torch.autograd.grad((result * weights).sum(), (*leaves, norm.weight, norm.bias))
+
+    expected, found = compute(is_compiled=False), compute(is_compiled=True)
+    assert found[2].dtype is dtype
+    assert torch.equal(found[2] == 0.0, expected[2] == 0.0)  # the same is dropped
+    for mine, torchs in zip(found, expected, strict=True):
+        assert_close(mine, torchs, rtol=2e-2 if torchs.dtype is torch.bfloat16 else 2e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("x", "output"),
+    [
+        (torch.zeros(2, 40), torch.zeros(2, 40)),
+        (torch.zeros(2, 2, 16), torch.zeros(2, 2, 16)),
+        (torch.zeros(2, 16), torch.zeros(2, 16, dtype=torch.float16)),
+        (torch.zeros(2, 16, dtype=torch.bfloat16), torch.zeros(2, 16)),
+    ],
+)
+def test_other_rows_are_left_to_torch(kernels: TrainingKernels, x: Tensor, output: Tensor) -> None:
+    with using(kernels):
+        assert compiled_residual_norm(x, output, 0.0, nn.LayerNorm(x.shape[-1])) is None
+
+
+# ---- Attention -------------------------------------------------------------------------------------------------------
+
+
+def reference(query: Tensor, key_value: Tensor | None, shape: AttentionShape, lengths: list[list[int]]) -> Tensor:
+    """Attention sequence by sequence in float64, on rows that stand one sequence after the other."""
+    width = query.shape[1] // (3 if key_value is None else 1)
+    query = query.double()
+    keys = query[:, width:] if key_value is None else key_value.double()
+    pieces, first, first_key = [], 0, 0
+    for num_queries, num_keys in zip(*lengths, strict=True):
+        q, k, v = (
+            rows.unflatten(1, (shape.num_heads, -1)).transpose(0, 1)
+            for rows in (
+                query[first : first + num_queries, :width],
+                keys[first_key : first_key + num_keys, :width],
+                keys[first_key : first_key + num_keys, width:],
+            )
+        )
+        heads = functional.scaled_dot_product_attention(q, k, v, is_causal=shape.is_causal)
+        pieces.append(heads.transpose(0, 1).flatten(1))
+        first, first_key = first + num_queries, first_key + num_keys
+    return torch.cat(pieces)
+
+
+def packed_layout(lengths: list[int]) -> Layout:
+    is_token = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return Layout.packed(is_token)
+
+
+def with_gradients(output: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(11)
+    weights = torch.randn(output.shape, generator=generator, dtype=torch.float32).to(output.dtype)
+    return [output.detach(), *torch.autograd.grad((output * weights).sum(), leaves)]
+
+
+@pytest.mark.parametrize("dim", [16, 32, 48])
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("lengths", [[3], [1, 17, 5, 16], [70, 2, 129]])
+def test_self_attention_stays_within_each_sequence(
+    kernels: TrainingKernels, dim: int, dtype: torch.dtype, is_causal: bool, lengths: list[int]
+) -> None:
+    torch.manual_seed(2)
+    layout = packed_layout(lengths)
+    shape = AttentionShape(2, layout, layout, is_causal=is_causal)
+    rows = torch.randn(layout.num_rows, 3 * 2 * dim).to(dtype).requires_grad_()
+    bias = None if is_causal else padding_bias(torch.tensor(lengths), max(lengths))
+    with using(kernels):
+        output = compiled_attention(rows, None, bias, shape)
+    assert output is not None
+    num_tokens = sum(lengths)
+    assert (output[num_tokens:] == 0.0).all()
+    found = with_gradients(output[:num_tokens], [rows])
+    exact = rows.detach().double().requires_grad_()
+    expected = with_gradients(reference(exact, None, shape, [lengths, lengths]), [exact])
+    assert_near([tensor.double() for tensor in found], expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_cross_attention_reads_the_sequence_of_the_same_number(kernels: TrainingKernels, dtype: torch.dtype) -> None:
+    torch.manual_seed(2)
+    lengths = [[4, 1, 20], [7, 66, 2]]
+    layouts = [packed_layout(own) for own in lengths]
+    shape = AttentionShape(3, layouts[0], layouts[1])
+    query = torch.randn(layouts[0].num_rows, 48).to(dtype).requires_grad_()
+    key_value = torch.randn(layouts[1].num_rows, 96).to(dtype).requires_grad_()
+    with using(kernels):
+        output = compiled_attention(query, key_value, padding_bias(torch.tensor(lengths[1]), 66), shape)
+    assert output is not None
+    found = with_gradients(output[:25], [query, key_value])
+    exact = [tensor.detach().double().requires_grad_() for tensor in (query, key_value)]
+    expected = with_gradients(reference(exact[0], exact[1], shape, lengths), exact)
+    assert_near([tensor.double() for tensor in found], expected, dtype)
+
+
+def test_a_bias_of_keys_is_added_to_all_their_scores(kernels: TrainingKernels) -> None:
+    torch.manual_seed(2)
+    layout = Layout(2, 5, 10)
+    shape = AttentionShape(1, layout, layout)
+    rows = torch.randn(10, 48).requires_grad_()
+    bias = torch.randn(2, 1, 1, 5)
+    with using(kernels):
+        found = compiled_attention(rows, None, bias, shape)
+    assert found is not None
+    assert_close(found, attend_rows(rows, None, bias, shape), rtol=1e-5, atol=1e-5)
+
+
+def test_the_models_attention_takes_the_kernel_where_it_trains(kernels: TrainingKernels) -> None:
+    torch.manual_seed(2)
+    layout = packed_layout([4, 9])
+    shape = AttentionShape(2, layout, layout, is_causal=True)
+    rows = torch.randn(layout.num_rows, 96, requires_grad=True)
+    expected = attend_rows(rows, None, None, shape)
+    with using(kernels):
+        found = attend_rows(rows, None, None, shape)
+    assert found.grad_fn is not None
+    assert expected.grad_fn is not None
+    assert found.grad_fn.name() != expected.grad_fn.name()
+    assert_close(found[:13], expected[:13], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "bias"),
+    [
+        (AttentionShape(2, Layout(1, 3, 3), Layout(1, 3, 3), dropout=0.1), 96, None),
+        (AttentionShape(2, Layout(1, 3, 3), Layout(1, 3, 3)), 48, None),
+        (AttentionShape(2, Layout(1, 3, 3), Layout(1, 3, 3)), 96, torch.zeros(1, 2, 3, 3)),
+    ],
+)
+def test_other_attention_is_left_to_torch(
+    kernels: TrainingKernels, shape: AttentionShape, width: int, bias: Tensor | None
+) -> None:
+    with using(kernels):
+        assert compiled_attention(torch.zeros(3, width, requires_grad=True), None, bias, shape) is None
+
+
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_results_do_not_depend_on_the_number_of_threads(kernels: TrainingKernels, num_threads: int) -> None:
+    before = torch.get_num_threads()
+    layout = packed_layout([30, 5, 5, 60])
+    shape = AttentionShape(2, layout, layout)
+    rows = torch.randn(layout.num_rows, 96, requires_grad=True)
+    norm = nn.LayerNorm(96)
+
+    def compute() -> list[Tensor]:
+        with using(kernels):
+            output = compiled_attention(rows, None, None, shape)
+            normal = compiled_residual_norm(rows, rows, 0.0, norm)
+        assert output is not None
+        assert normal is not None
+        return with_gradients(torch.cat([output, normal], dim=1), [rows, norm.weight, norm.bias])
+
+    try:
+        torch.set_num_threads(1)
+        expected = compute()
+        torch.set_num_threads(num_threads)
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(compute(), expected, strict=True))
+    finally:
+        torch.set_num_threads(before)
