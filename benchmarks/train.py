@@ -5,10 +5,10 @@
     python -m benchmarks.train --device cuda --precisions bf16 --shapes base big gpt2
 
 All contestants have the same number of parameters (checked), read the same batches of token numbers, and make whole
-updates: forward, loss, backward, clipping, optimizer. First all peers run a few rounds, and the fastest of each
-precision is chosen. Then it and seqtrain take turns, in an order that turns from round to round (ABBA), with a probe of
-the machine's speed around every block; seqtrain runs twice, so that one sees what the same program against itself
-gives. A round gives one ratio of target tokens a second. See docs/benchmarks.md.
+updates: forward, loss, backward, clipping, optimizer. First all peers run a few rounds, and the two fastest of each
+precision are chosen, for a few rounds may err. Then they and seqtrain take turns, in an order that turns from round to
+round (ABBA), with a probe of the machine's speed around every block; seqtrain runs twice, so that one sees what the
+same program against itself gives. A round gives one ratio of target tokens a second. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ BARS = {
 GPU_PEAK_FLOPS = 990e12  # H100 and H200, bf16 without sparsity, as NVIDIA states it
 
 Entry = tuple[str, Contestant, Settings]
-Chosen = dict[Precision, tuple[str, str]]
+Chosen = dict[Precision, tuple[str, list[str]]]
+
+NUM_FINALISTS = 2  # peers of a precision that go on to the final
 
 
 class Contest:
@@ -76,21 +78,18 @@ class Contest:
         """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
         by_name = {peer.name: peer for peer in (*self.ours, *self.peers)}
         mine, others = [], []
-        for precision, (our_name, peer_name) in chosen.items():
+        for precision, (our_name, peer_names) in chosen.items():
             mine += self.entries([by_name[our_name]], precision)
-            others += self.entries([by_name[peer_name]], precision)
+            others += self.entries([by_name[name] for name in peer_names], precision)
         label, contestant, settings = mine[-1]
         return self._run([*mine, (label + AGAIN, contestant, settings), *others], is_final=True)
 
-    def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, str]:
-        """The names of seqtrain's fastest form and of the fastest peer."""
-        names = [[entry.name for entry in entries] for entries in (self.ours, self.peers)]
-        fastest = [
-            rounds.fastest([f"{name} {precision}" for name in group]) if len(group) > 1 else f"{group[0]} {precision}"
-            for group in names
-        ]
-        ours, peer = (label.removesuffix(f" {precision}") for label in fastest)
-        return ours, peer
+    def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, list[str]]:
+        """The names of seqtrain's fastest form and of the fastest peers, fastest first."""
+        ours, peers = (
+            _fastest_first(rounds, [entry.name for entry in entries], precision) for entries in (self.ours, self.peers)
+        )
+        return ours[0], peers[:NUM_FINALISTS]
 
     def _run(self, entries: list[Entry], *, is_final: bool) -> Rounds:
         options = self.options
@@ -141,11 +140,19 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     return sections, record
 
 
+def _fastest_first(rounds: Rounds, names: list[str], precision: Precision) -> list[str]:
+    """The names in the order of what ran under them in this precision; one alone need not have run."""
+    if len(names) == 1:
+        return names
+    speeds = {name: statistics.median(rounds.speeds(f"{name} {precision}")) for name in names}
+    return sorted(names, key=lambda name: -speeds[name])
+
+
 def make_claims(shape: str, rounds: Rounds, chosen: Chosen) -> list[Claim]:
     """Each precision of seqtrain against that precision's fastest peer, and its best against the fastest of all."""
     claims = [
-        _claim(shape, f"{ours} {precision}", f"{peer} {precision}", precision)
-        for precision, (ours, peer) in chosen.items()
+        _claim(shape, f"{ours} {precision}", rounds.fastest([f"{peer} {precision}" for peer in peers]), precision)
+        for precision, (ours, peers) in chosen.items()
     ]
     best, peer = (rounds.fastest(names) for names in ([c.ours for c in claims], [c.baseline for c in claims]))
     if (best, peer) not in {(claim.ours, claim.baseline) for claim in claims}:

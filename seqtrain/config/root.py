@@ -76,8 +76,9 @@ class TrainingConfig(RuntimeConfig):
     attention: AttentionBackend = AttentionBackend.auto
     """What computes attention: matmul, plain products (the CPU); sdpa, torch's fused kernels, with padding masks or, in
     packed batches, rows of several sentences; varlen, flash attention over the sentences of packed batches (CUDA in
-    bf16 or fp16, without model.attention_dropout). auto takes matmul on the CPU and sdpa on CUDA; for packed batches on
-    CUDA it times both at the start, or, if training.deterministic, takes varlen where it can."""
+    bf16 or fp16, without model.attention_dropout). auto takes matmul on the CPU (or what compile makes there) and sdpa
+    on CUDA; for packed batches on CUDA it times both at the start, or, if training.deterministic, takes varlen where it
+    can."""
     compile: Switch = Switch.never
     """Have kernels made for the machine at hand: on CUDA torch.compile makes them of model and criterion, which takes a
     minute or two at the start; on a CPU the C++ compiler makes some that are faster than torch's operators, in seconds.

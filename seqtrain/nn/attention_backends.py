@@ -46,9 +46,10 @@ def attend_rows(query: Tensor, key_value: Tensor | None, bias: Tensor | None, sh
     """
     trains = torch.is_grad_enabled() and query.requires_grad and uses_own_kernels(query.device)
     multiplies = trains and shape.backend in (AttentionBackend.auto, AttentionBackend.matmul)
-    compiled = compiled_attention(query, key_value, bias, shape) if multiplies else None
-    if compiled is not None:
-        return compiled
+    if trains and shape.backend is AttentionBackend.auto:
+        compiled = compiled_attention(query, key_value, bias, shape)
+        if compiled is not None:
+            return compiled
     queries, keys = shape.queries, shape.keys
     if isinstance(queries, PackedLayout) and isinstance(keys, PackedLayout):
         if shape.backend is AttentionBackend.varlen:

@@ -30,6 +30,13 @@ def test_every_config_is_in_the_wheel(installed: Path) -> None:
     assert {path.relative_to(installed / "seqtrain/conf") for path in installed.rglob("*.yaml")} == configs
 
 
+def test_the_sources_of_the_kernels_are_in_the_wheel(installed: Path) -> None:
+    folder = Path("seqtrain/nn/native")
+    sources = {path.name for path in (CHECKOUT / folder).iterdir() if path.suffix in {".cpp", ".h"}}
+    assert {"decoding.cpp", "numbers.h", "training.cpp"} <= sources
+    assert sources <= {path.name for path in (installed / folder).iterdir()}
+
+
 def test_nothing_but_the_package_is_in_the_wheel(installed: Path) -> None:
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"seqtrain"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from seqtrain.nn.native.build import find_compiler
 from seqtrain.verification.resume import NOT_REPEATABLE, NOT_SAVED, OTHER_BATCHES
 from tests.system.runs import start
 
@@ -47,6 +48,14 @@ def test_a_run_that_was_stopped_by_a_signal_is_exact(tmp_path: Path) -> None:
     done = verify_resume(tmp_path, "--signal", "term")
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+def test_a_run_with_compiled_kernels_is_exact(tmp_path: Path) -> None:
+    heads = (f"model.{side}_attention_heads=1" for side in ("encoder", "decoder"))
+    done = verify_resume(tmp_path, "training.compile=always", "training.num_threads=2", *heads)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("exact: ")
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,9 @@ def test_a_peer_that_there_is_not_is_refused_with_the_names_there_are() -> None:
 
 
 def test_each_precision_is_compared_with_its_fastest_peer_and_the_best_with_the_best() -> None:
-    speeds = {"seqtrain fp32": 3.0, "seqtrain bf16": 6.0, "a fp32": 2.0, "b bf16": 1.0}
+    speeds = {"seqtrain fp32": 3.0, "seqtrain bf16": 6.0, "a fp32": 2.0, "b bf16": 1.0, "c bf16": 0.5}
     rounds = Rounds({name: [Block(1.0, 1.0, speed)] for name, speed in speeds.items()})
-    claims = make_claims("tiny-128", rounds, {"fp32": ("seqtrain", "a"), "bf16": ("seqtrain", "b")})
+    claims = make_claims("tiny-128", rounds, {"fp32": ("seqtrain", ["a"]), "bf16": ("seqtrain", ["c", "b"])})
     assert [(claim.ours, claim.baseline, claim.bar) for claim in claims] == [
         ("seqtrain fp32", "a fp32", 2.2),
         ("seqtrain bf16", "b bf16", 3.0),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.testing import assert_close
 
-from seqtrain.training.step import average_and_clip_gradients
+from seqtrain.nn.native.build import find_compiler
+from seqtrain.nn.training_kernels import TrainingKernels, kernels_in_use
+from seqtrain.testing.fakes import TinyTask
+from seqtrain.training.step import TrainableModule, average_and_clip_gradients
+from tests.unit.training.traced import make_batch, make_module, packed_batches
 
 
 def module_with_gradients(*gradients: list[float]) -> nn.Module:
@@ -47,3 +52,49 @@ def test_a_parameter_without_a_gradient_is_passed_over() -> None:
 
 def test_a_module_without_gradients_has_norm_zero() -> None:
     assert average_and_clip_gradients(nn.Linear(2, 2), 1, clip_norm=1.0).item() == 0.0
+
+
+# ---- Compiled kernels ------------------------------------------------------------------------------------------------
+
+TASK = TinyTask(num_letters=20)
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+
+
+def loss_and_gradients(module: TrainableModule, *, is_packed: bool) -> list[Tensor]:
+    """Of a batch, with dropout from one seed."""
+    batch = next(packed_batches(TASK, 64)) if is_packed else make_batch(TASK, 9, (2, 8))
+    torch.manual_seed(4)
+    loss = module(batch).loss_sum
+    return [loss.detach(), *torch.autograd.grad(loss, list(module.parameters()))]
+
+
+@needs_compiler
+@pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("is_bf16", [False, True], ids=["float32", "bf16"])
+def test_with_kernels_a_model_has_the_loss_and_the_gradients_that_it_has_without(
+    *, is_packed: bool, is_bf16: bool
+) -> None:
+    module = make_module(TASK, dropout=0.2, num_layers=2, num_heads=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
+        expected = loss_and_gradients(module, is_packed=is_packed)
+        module.use_kernels(TrainingKernels())
+        found = loss_and_gradients(module, is_packed=is_packed)
+    assert any(not torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+    for mine, theirs in zip(found, expected, strict=True):
+        assert_close(mine, theirs, rtol=1e-4, atol=0.02 * float(theirs.abs().max()) if is_bf16 else 1e-4)
+
+
+@needs_compiler
+def test_kernels_are_for_training_alone() -> None:
+    module = make_module(TASK)
+    seen = []
+    module.model.register_forward_hook(lambda *_: seen.append(kernels_in_use() is not None))
+    batch = make_batch(TASK, 3, (2, 8))
+    module.use_kernels(TrainingKernels())
+    module(batch)
+    with module.uncompiled():
+        module(batch)
+    with torch.no_grad():
+        module(batch)
+    module.eval()(batch)
+    assert seen == [True, False, False, False]

@@ -36,10 +36,10 @@ class CountedGraphs:
         return graph.forward
 
 
-def make_module(task: TinyTask, *, dropout: float = 0.0, num_layers: int = 1) -> TrainableModule:
+def make_module(task: TinyTask, *, dropout: float = 0.0, num_layers: int = 1, num_heads: int = 2) -> TrainableModule:
     """A Transformer of width 16, always with the same weights, and a label-smoothed loss."""
     torch.manual_seed(1)
-    sizes = {"embed_dim": 16, "ffn_embed_dim": 32, "layers": num_layers, "attention_heads": 2}
+    sizes = {"embed_dim": 16, "ffn_embed_dim": 32, "layers": num_layers, "attention_heads": num_heads}
     both: dict[str, Any] = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
     config = TransformerConfig(**both, share_all_embeddings=True, dropout=dropout)
     criterion = LabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyConfig(), task)
