@@ -48,7 +48,7 @@ def build(source: str, *flags: str) -> ctypes.CDLL:
         flags: What the compiler is told besides.
 
     Raises:
-        CompilerError: There is no compiler, or it fails.
+        CompilerError: There is no compiler, it fails, or what it makes cannot be loaded.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -62,9 +62,17 @@ def build(source: str, *flags: str) -> ctypes.CDLL:
         # Linked without OpenMP, whose functions are those that torch has loaded: a second runtime would have threads
         # of its own, and the two would fight for the cores.
         _run([compiler, "-shared", str(compiled), "-o", str(library)])
+        return _load(library, runtime)  # stays loaded when its file is gone
+
+
+def _load(library: Path, runtime: str | None) -> ctypes.CDLL:
+    try:
         if runtime is not None:
             ctypes.CDLL(runtime, mode=ctypes.RTLD_GLOBAL)
-        return ctypes.CDLL(str(library))  # stays loaded when its file is gone
+        return ctypes.CDLL(str(library))
+    except OSError as error:  # such as a temporary folder from which nothing may be run
+        remedy = "set the environment's TMPDIR to a folder from which programs may run"
+        raise CompilerError(f"the compiled kernels cannot be loaded: {error}", remedy=remedy) from error
 
 
 def _run(command: list[str]) -> None:
