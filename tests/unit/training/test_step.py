@@ -79,16 +79,18 @@ def test_with_kernels_a_model_has_the_loss_and_the_gradients_that_it_has_without
         expected = loss_and_gradients(module, is_packed=is_packed)
         module.use_kernels(TrainingKernels())
         found = loss_and_gradients(module, is_packed=is_packed)
-    assert any(not torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
-    for mine, theirs in zip(found, expected, strict=True):
-        assert_close(mine, theirs, rtol=1e-4, atol=0.02 * float(theirs.abs().max()) if is_bf16 else 1e-4)
+    assert_close(found[0], expected[0], rtol=1e-3 if is_bf16 else 1e-6, atol=0.0)
+    gradient, exact = (torch.cat([part.flatten() for part in parts[1:]]) for parts in (found, expected))
+    difference = float((gradient - exact).norm() / exact.norm())
+    assert 0.0 < difference < (0.02 if is_bf16 else 1e-5)  # other sums, rounded in other places
 
 
 @needs_compiler
 def test_kernels_are_for_training_alone() -> None:
     module = make_module(TASK)
-    seen = []
-    module.model.register_forward_hook(lambda *_: seen.append(kernels_in_use() is not None))
+    seen: list[bool] = []
+    layer = next(part for part in module.modules() if isinstance(part, nn.Linear))
+    layer.register_forward_hook(lambda *_: seen.append(kernels_in_use() is not None))
     batch = make_batch(TASK, 3, (2, 8))
     module.use_kernels(TrainingKernels())
     module(batch)
