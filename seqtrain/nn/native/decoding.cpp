@@ -4,52 +4,15 @@
 // Loops are written so that a compiler turns them into vector instructions.
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "numbers.h"
+
+using namespace seqtrain;
 
 namespace {
 
 constexpr int64_t BLOCK_SIZE = 64;
-
-struct bfloat16 {
-    uint16_t bits;
-};
-
-inline float load(float x) { return x; }
-
-inline float load(bfloat16 x) {
-    const uint32_t bits = uint32_t(x.bits) << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-inline void store(float* place, float x) { *place = x; }
-
-inline void store(bfloat16* place, float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    place->bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to the nearest, ties to even
-}
-
-// exp(x) for x <= 0, within 2 units in the last place; of less than -87 it is exp(-87).
-inline float exponential(float x) {
-    x = x > -87.0f ? x : -87.0f;
-    const float n = __builtin_rintf(x * 1.44269504f);
-    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-    float p = 1.0f / 720;  // Taylor, |r| <= ln(2) / 2
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    const uint32_t bits = uint32_t(int32_t(n) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
 
 inline float greatest_of(const float* x, int64_t size) {
     float greatest = x[0];

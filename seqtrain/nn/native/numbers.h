@@ -37,13 +37,22 @@ inline int64_t round_up(int64_t size) { return (size + LANES - 1) / LANES * LANE
 
 // ---- Numbers in memory --------------------------------------------------------------------------------------------
 
-inline float load(const float* place) { return *place; }
+inline float load(float x) { return x; }
 
-inline float load(const bfloat16* place) {
-    const uint32_t bits = uint32_t(place->bits) << 16;
+inline float load(bfloat16 x) {
+    const uint32_t bits = uint32_t(x.bits) << 16;
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+inline void store(float* place, float x) { *place = x; }
+
+// To the nearest, ties to even; x is a number.
+inline void store(bfloat16* place, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    place->bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 inline vector load_vector(const float* place) {
@@ -72,7 +81,7 @@ inline void store_vector(bfloat16* place, vector values) {
 template <class T>
 vector load_part(const T* place, int64_t size, float filler) {
     vector values = broadcast(filler);
-    for (int64_t lane = 0; lane < size; ++lane) values[lane] = load(place + lane);
+    for (int64_t lane = 0; lane < size; ++lane) values[lane] = load(place[lane]);
     return values;
 }
 
@@ -115,7 +124,26 @@ inline void transpose_tile(vector (&rows)[LANES]) {
     }
 }
 
-// exp(x) for x <= 0, within 2 units in the last place; 0 below -87, where float32 has no more normal numbers. Of a NaN
+// exp(x) for x <= 0, a number, within 2 units in the last place; of less than -87 it is exp(-87). For loops that a
+// compiler turns into vector instructions.
+inline float exponential(float x) {
+    x = x > -87.0f ? x : -87.0f;
+    const float n = __builtin_rintf(x * 1.44269504f);
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+    float p = 1.0f / 720;                                          // Taylor, |r| <= ln(2) / 2
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const uint32_t bits = uint32_t(int32_t(n) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+// The same of LANES numbers at once, and 0 below -87, where float32 has no more normal numbers. Of a NaN
 // it is a NaN, so that a loss that is none is seen to be none.
 inline vector exponential(vector x) {
     const vector clamped = x < -87.0f ? broadcast(-87.0f) : x;
