@@ -82,6 +82,7 @@ class _Attention(torch.autograd.Function):
         ctx: Any, query: Tensor, key_value: Tensor | None, bounds: AttentionBounds, kernels: TrainingKernels
     ) -> Tensor:
         """See `compiled_attention`."""
+        query, key_value = query.contiguous(), None if key_value is None else key_value.contiguous()
         output, norms = kernels.attend(query, key_value, bounds)
         ctx.save_for_backward(query, key_value, norms)
         ctx.bounds, ctx.kernels = bounds, kernels

@@ -124,19 +124,24 @@ inline void transpose_tile(vector (&rows)[LANES]) {
     }
 }
 
+// exp(r) for |r| <= ln(2) / 2, of a number or of LANES.
+template <class T>
+inline T taylor(T r) {
+    T p = r * (1.0f / 720) + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    return p * r + 1.0f;
+}
+
 // exp(x) for x <= 0, a number, within 2 units in the last place; of less than -87 it is exp(-87). For loops that a
 // compiler turns into vector instructions.
 inline float exponential(float x) {
     x = x > -87.0f ? x : -87.0f;
     const float n = __builtin_rintf(x * 1.44269504f);
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-    float p = 1.0f / 720;                                          // Taylor, |r| <= ln(2) / 2
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    const float p = taylor(r);
     const uint32_t bits = uint32_t(int32_t(n) + 127) << 23;
     float power;
     std::memcpy(&power, &bits, sizeof power);
@@ -150,13 +155,7 @@ inline vector exponential(vector x) {
     const integers powers = __builtin_convertvector(clamped * 1.44269504f - 0.5f, integers);  // to the nearest
     const vector n = __builtin_convertvector(powers, vector);
     const vector r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-    vector p = broadcast(1.0f / 720);                                     // Taylor, |r| <= ln(2) / 2
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    const vector p = taylor(r);
     const vector power = (vector)((powers + 127) << 23);
     return x < -87.0f ? broadcast(0.0f) : p * power;
 }

@@ -242,6 +242,16 @@ def test_a_bias_of_keys_is_added_to_all_their_scores(kernels: TrainingKernels) -
     assert_close(found, attend_rows(rows, None, bias, shape), rtol=1e-5, atol=1e-5)
 
 
+def test_rows_that_are_a_view_are_read_as_they_are(kernels: TrainingKernels) -> None:
+    layout = Layout(2, 5, 10)
+    shape = AttentionShape(1, layout, layout)
+    wide = torch.randn(10, 60, requires_grad=True)
+    expected = with_gradients(attend_rows(wide[:, 5:53].contiguous(), None, None, shape), [wide])
+    with using(kernels):
+        found = with_gradients(attend_rows(wide[:, 5:53], None, None, shape), [wide])
+    assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_the_models_attention_takes_the_kernel_where_it_trains(kernels: TrainingKernels) -> None:
     torch.manual_seed(2)
     layout = packed_layout([4, 9])
