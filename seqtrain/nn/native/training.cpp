@@ -326,6 +326,24 @@ inline void softmax(const Attention& a, const Block& block, const float* bias, f
     }
 }
 
+// One head of one sequence.
+struct Head {
+    int64_t number;
+    int64_t offset;  // of its features in a row
+    int64_t first_query;
+    int64_t num_queries;
+    int64_t first_key;
+    int64_t num_keys;
+};
+
+inline Head head_of(int64_t task, int64_t num_heads, int64_t dim, const int64_t* query_bounds,
+                    const int64_t* key_bounds) {
+    const int64_t number = task % num_heads, sequence = task / num_heads;
+    const int64_t first_query = query_bounds[sequence], first_key = key_bounds[sequence];
+    return {number,    number * dim, first_query, query_bounds[sequence + 1] - first_query,
+            first_key, key_bounds[sequence + 1] - first_key};
+}
+
 // softmax(q k' scale + bias) v, by heads: rows (R, H d), and the log-sum-exp of each row and head (R, H).
 template <class T, int64_t DIM>
 void attend_heads(const Attention& a, const T* queries, const T* keys, const T* values, const int64_t* query_bounds,
@@ -337,10 +355,8 @@ void attend_heads(const Attention& a, const T* queries, const T* keys, const T* 
         float block_norms[BLOCK];
 #pragma omp for schedule(static)
         for (int64_t task = 0; task < a.num_sequences * num_heads; ++task) {
-            const int64_t number = task % num_heads, sequence = task / num_heads, offset = number * dim;
-            const int64_t first_query = query_bounds[sequence], first_key = key_bounds[sequence];
-            const int64_t num_queries = query_bounds[sequence + 1] - first_query;
-            const int64_t num_keys = key_bounds[sequence + 1] - first_key;
+            const auto [number, offset, first_query, num_queries, first_key, num_keys] =
+                head_of(task, num_heads, dim, query_bounds, key_bounds);
             const float* key_bias = bias == nullptr ? nullptr : bias + first_key;
             float* k = k_memory.sized(num_keys * dim);
             float* v = v_memory.sized(num_keys * dim);
@@ -397,10 +413,8 @@ void attend_heads_gradient(const Attention& a, const T* queries, const T* keys, 
         float block_norms[BLOCK];
 #pragma omp for schedule(static)
         for (int64_t task = 0; task < a.num_sequences * num_heads; ++task) {
-            const int64_t number = task % num_heads, sequence = task / num_heads, offset = number * dim;
-            const int64_t first_query = query_bounds[sequence], first_key = key_bounds[sequence];
-            const int64_t num_queries = query_bounds[sequence + 1] - first_query;
-            const int64_t num_keys = key_bounds[sequence + 1] - first_key;
+            const auto [number, offset, first_query, num_queries, first_key, num_keys] =
+                head_of(task, num_heads, dim, query_bounds, key_bounds);
             const int64_t key_start = first_key * a.key_stride + offset;
             const float* key_bias = bias == nullptr ? nullptr : bias + first_key;
             float* k = k_memory.sized(num_keys * dim);
