@@ -24,7 +24,7 @@ from benchmarks.data.collation import CollateArm, LoopArm, PackedArm, plan_batch
 from benchmarks.data.corpora import write_pairs, write_text
 from benchmarks.data.text import PublishedText, SeqtrainText, TextWork
 from benchmarks.data.vocabularies import measure_vocabularies, record, vocabulary_table
-from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.environments import python
 from benchmarks.harness.facts import CHECKOUT, Facts, machine
@@ -104,7 +104,14 @@ def measure_text(folder: Path, num_lines: int, num_rounds: int) -> Rounds:
     ours, again = SeqtrainText(OURS, work), SeqtrainText(OURS + AGAIN, work)
     published = PublishedText(PUBLISHED, work, interpreter)
     probe = Probe(os.cpu_count() or 1)
-    rounds = run_rounds([published, ours, again], num_rounds=num_rounds, num_pieces=1, num_warmup=1, probe=probe)
+    rounds = run_rounds(
+        [published, ours, again],
+        num_rounds=num_rounds,
+        num_pieces=1,
+        num_warmup=1,
+        probe=probe,
+        are_enough=are_enough,
+    )
     assert filecmp.cmp(ours.output, published.output, shallow=False), "the same bytes come out"
     return rounds
 
@@ -145,7 +152,8 @@ def verdicts(planning: list[dict[str, Any]], collation: dict[int, Rounds]) -> st
 def main() -> None:
     """Measure all parts and write benchmarks/results/data-DATE.md and .json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=12, help="of collation")
+    parser.add_argument("--text-rounds", type=int, default=60, help="at most, of text: see docs/benchmarks.md")
     parser.add_argument("--most", type=int, default=100_000_000, help="pairs of the largest corpus that is planned")
     parser.add_argument("--lines", type=int, default=300_000, help="of the text that is binarised")
     parser.add_argument("--output", type=Path, default=RESULTS / f"data-{time.strftime('%Y-%m-%d')}.md")
@@ -157,7 +165,7 @@ def main() -> None:
         planning = measure_planning(folder, arguments.most)
         vocabularies = measure_vocabularies(folder)
         collation = measure_collation(folder, arguments.rounds)
-        text = measure_text(folder, arguments.lines, arguments.rounds)
+        text = measure_text(folder, arguments.lines, arguments.text_rounds)
     sections = [
         f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, commit {facts['commit']}: "
         f"`{facts['command']}`.",

@@ -4,28 +4,30 @@
     python -m benchmarks.generate_speed --threads 2 --checkpoint outputs/RUN/checkpoints/best
 
 Every contestant decodes Multi30k's test set of 2016 with beam 5, in a process of its own that has loaded its model. Our
-weights are brought into the peers' formats, and before any speed is told the texts are compared: in float32 the same
-hypotheses and the same BLEU, in each system's best precision a BLEU within 0.1 of its float32.
+weights are brought into the peers' formats, and before any speed is told the texts of the whole set are compared: in
+float32 the same hypotheses and the same BLEU, in each system's best precision a BLEU within 0.1 of its float32.
+
+First each contestant gets the size of batches in which it is fastest, and writes its texts. Then the fastest forms of
+seqtrain and its peer take turns, and a round gives one ratio of output tokens a second, the end symbols included.
 
 CTranslate2 ranks hypotheses as we do, by log-probability over length. JoeyNMT has another penalty (Wu et al., 2016):
-against it nobody divides by anything. Each system gets the size of batches in which it is fastest, found in a round
-before. JoeyNMT keeps no keys and values and takes ten times as long: against it there are fewer sentences, sizes and
-rounds. A round gives one ratio of output tokens a second, the end symbols included. See docs/benchmarks.md.
+against it nobody divides by anything. It keeps no keys and values and takes ten times as long: against it there are
+fewer sentences, in pieces: every eighth in a block. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.decoding.contestants import CTRANSLATE2, JOEYNMT, OURS, REORDERING, Contestant, running
 from benchmarks.decoding.exchange import Job, read_hypotheses
 from benchmarks.decoding.trained import DATA, find_checkpoint, measure_bleu, write_job
-from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
-from benchmarks.harness.contest import Rounds, run_rounds
+from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
+from benchmarks.harness.contest import Block, Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
 from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
@@ -33,9 +35,10 @@ from seqtrain.tasks.base import Task
 
 MAX_BLEU_CHANGE = 0.1
 MIN_SAME = 0.99
-SLOW_BATCHES = [1024, 2048]  # that are tried where a peer takes ten times as long ...
-SLOW_ROUNDS = 3  # ... how many times fewer rounds there are: its ratio is far from the bar ...
-SLOW_SENTENCES = 500  # ... and how many sentences, of all lengths
+NUM_FINALISTS = 2  # forms of seqtrain that go on to the final
+SIDE_ROUNDS = 12  # of ratios that are only told
+SLOW_SENTENCES = 500  # how many there are, of all lengths, where a peer takes ten times as long ...
+SLOW_PIECES = 8  # ... and in how many pieces
 
 
 @dataclass(frozen=True)
@@ -68,75 +71,101 @@ class Contest:
             max_length=options.max_length,
         )
         self.facts: dict[str, Facts] = {}
+        self.scouted: dict[str, Block] = {}
+        self._written: dict[str, list[list[str]]] = {}
         self._probe = Probe(options.threads, clock=options.clock)
 
-    def scout(self, contestant: Contestant) -> Contestant:
-        """The same contestant, with batches in which it is fast."""
-        entries = {str(batch): contestant.with_batch(batch) for batch in self.options.batches}
-        rounds = self._run(list(entries.items()), self.options.scouting_rounds)
-        return entries[rounds.fastest(list(entries))]
+    def scout(self, contestants: Sequence[Contestant]) -> list[Contestant]:
+        """The same contestants, each with batches in which it is fast; with these they decode the whole set."""
+        return [self._scout(contestant) for contestant in contestants]
 
-    def final(self, contestants: Sequence[Contestant], again: Contestant) -> Rounds:
-        """The rounds that count, one contestant twice."""
-        entries = [*((one.name, one) for one in contestants), (again.name + AGAIN, again)]
-        return self._run(entries, self.options.rounds)
+    def _scout(self, contestant: Contestant) -> Contestant:
+        options = self.options
+        entries = {f"{contestant.name}, {batch}": contestant.with_batch(batch) for batch in contestant.batches}
+        rounds = self._run(list(entries.items()), options.scouting_rounds)
+        chosen = entries[rounds.fastest(list(entries))]
+        with running(self.folder, options.threads, options.pieces, [(chosen.name, chosen)]) as (arm,):
+            arm.run(0, 1)
+            self.scouted[chosen.name] = arm.run(0, options.pieces)
+            self.facts[chosen.name] = dict(arm.facts)
+        self._written[chosen.name] = read_hypotheses(self.folder, chosen.name)
+        return chosen
+
+    def fastest(self, contestants: Sequence[Contestant], whole: Contestant, number: int) -> list[Contestant]:
+        """So many of those whose BLEU is that of `whole`, fastest first, as they were when scouted."""
+        texts = self.texts([one.name for one in contestants], reference=whole.name)
+        allowed = [one for one in contestants if keeps_bleu(texts[one.name], texts[whole.name])]
+        return sorted(allowed, key=lambda one: -self.scouted[one.name].speed(self.options.clock))[:number]
+
+    def final(self, contestants: Sequence[Contestant]) -> Rounds:
+        """The rounds that count; the first contestant takes part twice."""
+        first = contestants[0]
+        entries = [(first.name, first), (first.name + AGAIN, first), *((one.name, one) for one in contestants[1:])]
+        return self._run(entries, self.options.rounds, are_enough)
+
+    def side(self, contestants: Sequence[Contestant]) -> Rounds:
+        """Rounds of which ratios are told that are held to nothing."""
+        return self._run([(one.name, one) for one in contestants], SIDE_ROUNDS)
 
     def texts(self, names: Sequence[str], reference: str) -> dict[str, Texts]:
         """What the contestants wrote, beside what one of them wrote."""
-        expected = read_hypotheses(self.folder, reference)
         found = {}
         for name in names:
-            written = read_hypotheses(self.folder, name)
-            same = sum(one == other for one, other in zip(written, expected, strict=True))
+            written = self._written[name]
+            same = sum(one == other for one, other in zip(written, self._written[reference], strict=True))
             found[name] = Texts(measure_bleu(self.task, written, self.references), same)
         return found
 
-    def _run(self, entries: Sequence[tuple[str, Contestant]], num_rounds: int) -> Rounds:
-        with running(self.folder, self.options.threads, entries) as arms:
-            rounds = run_rounds(
-                arms, num_rounds=num_rounds, num_pieces=1, num_warmup=1, probe=self._probe, clock=self.options.clock
+    def _run(
+        self,
+        entries: Sequence[tuple[str, Contestant]],
+        num_rounds: int,
+        are_enough: Callable[[Rounds], bool] | None = None,
+    ) -> Rounds:
+        options = self.options
+        with running(self.folder, options.threads, options.pieces, entries) as arms:
+            return run_rounds(
+                arms,
+                num_rounds=num_rounds,
+                num_pieces=1,
+                num_warmup=1,
+                probe=self._probe,
+                clock=options.clock,
+                are_enough=are_enough,
             )
-            self.facts.update({arm.name: dict(arm.facts) for arm in arms})
-        return rounds
 
 
 def against_ctranslate2(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
     """Log-probability over length; ours in all precisions, with and without the ancestry mask."""
     contest = Contest("over-length", checkpoint, 1.0, options)
-    contestants = [contest.scout(one) for one in (*OURS, *CTRANSLATE2)]
-    ours, theirs = contestants[: len(OURS)], contestants[len(OURS) :]
-    rounds = contest.final([*contestants, REORDERING.with_batch(ours[0].batch)], again=ours[0])
-    texts = contest.texts(list(rounds.blocks), reference=ours[0].name)
-    best = rounds.fastest([one.name for one in ours if keeps_bleu(texts[one.name], texts[ours[0].name])])
-    claims = [
-        Claim(f"{ours[0].name} / the same, reordering", ours[0].name, REORDERING.name),
+    ours, theirs = contest.scout(OURS), contest.scout(CTRANSLATE2)
+    (reordering,) = contest.scout([REORDERING])
+    side = contest.side([ours[0], reordering, theirs[0]])
+    best = contest.fastest(ours, ours[0], NUM_FINALISTS)
+    rounds = contest.final([*best, *theirs])
+    fastest = rounds.fastest([one.name for one in best])
+    side_claims = [
+        Claim(f"{ours[0].name} / the same, reordering", ours[0].name, reordering.name),
         Claim(f"{ours[0].name} / {theirs[0].name}", ours[0].name, theirs[0].name),
-        Claim(f"{best} / {theirs[0].name}", best, theirs[0].name, 1.3),
-        Claim(f"{best} / {theirs[1].name}", best, theirs[1].name, 1.0),
     ]
-    title = "Score: log-probability over length"
-    return sections_of(contest, title, rounds, claims, contestants), record_of(contest, rounds, claims, texts)
+    claims = [
+        Claim(f"{fastest} / {theirs[0].name}", fastest, theirs[0].name, 1.3),
+        Claim(f"{fastest} / {theirs[1].name}", fastest, theirs[1].name, 1.0),
+    ]
+    contestants = [*ours, reordering, *theirs]
+    return report(contest, "Score: log-probability over length", contestants, [(rounds, claims), (side, side_claims)])
 
 
 def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
     """Log-probability alone."""
-    fewer = {
-        "rounds": max(3, options.rounds // SLOW_ROUNDS),
-        "batches": SLOW_BATCHES,
-        "sentences": min(options.sentences, SLOW_SENTENCES),
-    }
+    fewer = {"sentences": min(options.sentences, SLOW_SENTENCES), "pieces": SLOW_PIECES}
     contest = Contest("no-penalty", checkpoint, 0.0, argparse.Namespace(**{**vars(options), **fewer}))
-    contestants = [contest.scout(one) for one in (OURS[0], OURS[-1], *JOEYNMT)]
-    rounds = contest.final(contestants, again=contestants[0])
-    texts = contest.texts(list(rounds.blocks), reference=OURS[0].name)
-    peer = rounds.fastest([one.name for one in JOEYNMT if keeps_bleu(texts[one.name], texts[JOEYNMT[0].name])])
-    best = rounds.fastest([one.name for one in (OURS[0], OURS[-1]) if keeps_bleu(texts[one.name], texts[OURS[0].name])])
-    claims = [
-        Claim(f"{OURS[0].name} / {JOEYNMT[0].name}", OURS[0].name, JOEYNMT[0].name),
-        Claim(f"{best} / {peer}", best, peer, 3.0),
-    ]
-    title = "Score: log-probability"
-    return sections_of(contest, title, rounds, claims, contestants), record_of(contest, rounds, claims, texts)
+    ours, theirs = contest.scout([OURS[0], OURS[-1]]), contest.scout(JOEYNMT)
+    (best,) = contest.fastest(ours, ours[0], 1)
+    (peer,) = contest.fastest(theirs, theirs[0], 1)
+    claims = [Claim(f"{best.name} / {peer.name}", best.name, peer.name, 3.0)]
+    rounds = contest.final([best, peer])
+    return report(contest, "Score: log-probability", [*ours, *theirs], [(rounds, claims)])
 
 
 def keeps_bleu(texts: Texts, whole: Texts) -> bool:
@@ -144,50 +173,46 @@ def keeps_bleu(texts: Texts, whole: Texts) -> bool:
     return abs(texts.bleu - whole.bleu) <= MAX_BLEU_CHANGE
 
 
-def sections_of(
-    contest: Contest, title: str, rounds: Rounds, claims: Sequence[Claim], contestants: Sequence[Contestant]
-) -> list[str]:
-    """The Markdown of one contest."""
-    reference = contestants[0].name
-    texts = contest.texts(list(rounds.blocks), reference)
-    return [
+def report(
+    contest: Contest, title: str, contestants: Sequence[Contestant], found: Sequence[tuple[Rounds, Sequence[Claim]]]
+) -> tuple[list[str], Facts]:
+    """The Markdown and the record of one contest; of the rounds, the first are those that count."""
+    texts = contest.texts([one.name for one in contestants], reference=contestants[0].name)
+    rounds = found[0][0]
+    sections = [
         f"## {title}",
-        texts_table(contest, rounds, texts, contestants),
-        claims_table(rounds, claims),
-        same_arm_report(rounds, reference),
-        table(rounds, reference, unit="output tokens"),
+        texts_table(contest, texts, contestants),
+        *(claims_table(*one) for one in found),
+        same_arm_report(rounds, next(iter(rounds.blocks))),
+        *(table(one, next(iter(one.blocks)), unit="output tokens") for one, _ in found),
     ]
+    record: Facts = {
+        "num_sentences": len(contest.references),
+        "texts": {name: vars(one) for name, one in texts.items()},
+        "arms": contest.facts,
+        "claims": [claim for one in found for claim in claims_record(*one)],
+        "rounds": [rounds_record(one) for one, _ in found],
+        "scouting": {name: asdict(block) for name, block in contest.scouted.items()},
+    }
+    return sections, record
 
 
-def texts_table(contest: Contest, rounds: Rounds, texts: dict[str, Texts], contestants: Sequence[Contestant]) -> str:
-    """BLEU, hypotheses in common, sentences a second, and the batches of each contestant."""
-    batches = {one.name: one.batch for one in contestants}
+def texts_table(contest: Contest, texts: dict[str, Texts], contestants: Sequence[Contestant]) -> str:
+    """BLEU, hypotheses in common, sentences a second when scouted, and the batches of each contestant."""
     num_sentences = len(contest.references)
     lines = [
-        f"| contestant | BLEU | hypotheses of {contestants[0].name} | sentences/s | tokens of a batch | version |",
+        f"| contestant | BLEU | hypotheses of {contestants[0].name} | sentences/s, scouted | tokens of a batch "
+        "| version |",
         "|---|---|---|---|---|---|",
     ]
-    for name, found in texts.items():
-        speeds = sorted(
-            speed / block.work for speed, block in zip(rounds.speeds(name), rounds.blocks[name], strict=True)
-        )
-        per_second = num_sentences * speeds[len(speeds) // 2]
+    for one in contestants:
+        found, block = texts[one.name], contest.scouted[one.name]
+        per_second = num_sentences * block.speed(contest.options.clock) / block.work
         lines.append(
-            f"| {name} | {found.bleu:.2f} | {found.num_same} of {num_sentences} | {per_second:,.0f} "
-            f"| {batches.get(name, batches[contestants[0].name])} | {contest.facts[name]['version']} |"
+            f"| {one.name} | {found.bleu:.2f} | {found.num_same} of {num_sentences} | {per_second:,.1f} "
+            f"| {one.batch} | {contest.facts[one.name]['version']} |"
         )
     return "\n".join(lines)
-
-
-def record_of(contest: Contest, rounds: Rounds, claims: Sequence[Claim], texts: dict[str, Texts]) -> Facts:
-    """The figures of one contest for the JSON."""
-    return {
-        "num_sentences": len(contest.references),
-        "texts": {name: vars(found) for name, found in texts.items()},
-        "arms": contest.facts,
-        "claims": claims_record(rounds, claims),
-        "rounds": rounds_record(rounds),
-    }
 
 
 def require_same_texts(record: Facts, names: Sequence[str]) -> list[str]:
@@ -215,8 +240,8 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=60, help="tokens of a hypothesis before the end symbol")
     parser.add_argument("--sentences", type=int, default=1000)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 2048, 4096, 8192], help="sizes that are tried")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--pieces", type=int, default=1, help="of the test set; a block is one of them")
+    parser.add_argument("--rounds", type=int, default=100, help="at most, of the final: see docs/benchmarks.md")
     parser.add_argument("--scouting-rounds", type=int, default=1)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of all threads together")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")

@@ -1,6 +1,6 @@
 """How fast commands that only show their config come up, against a Hydra application that does nothing.
 
-    python -m benchmarks.start_speed --rounds 30
+    python -m benchmarks.start_speed
     python -m benchmarks.start_speed --clock cpu         # on a machine that does other work as well
 
 Each run is a process from its start to its end. `--cfg job` may take twice the time of the bare application, a ratio of
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Block, Rounds, run_rounds
 from benchmarks.harness.facts import CHECKOUT, Facts, machine
 from benchmarks.harness.report import RESULTS, rounds_record, write_results
@@ -69,7 +69,7 @@ def times_table(rounds: Rounds) -> str:
 def main() -> None:
     """Run all arms, print the tables, and write them down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=250, help="at most: see docs/benchmarks.md")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
     arguments = parser.parse_args()
@@ -77,13 +77,20 @@ def main() -> None:
     bare = (str(Path(__file__).with_name("bare_application.py")), "--cfg", "job")
     arms = [
         CommandArm(BARE, bare),
+        CommandArm(BARE + AGAIN, bare),
         CommandArm(CONFIG, ("-m", "seqtrain.train", "--cfg", "job")),
         CommandArm(HELP, ("-m", "seqtrain.train", "--help")),
-        CommandArm(BARE + AGAIN, bare),
     ]
-    rounds = run_rounds(arms, num_rounds=arguments.rounds, num_pieces=1, num_warmup=2, clock=arguments.clock)
+    rounds = run_rounds(
+        arms,
+        num_rounds=arguments.rounds,
+        num_pieces=1,
+        num_warmup=2,
+        clock=arguments.clock,
+        are_enough=are_enough,
+    )
     sections = [
-        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {arguments.rounds} rounds, {arguments.clock} clock, "
+        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {arguments.clock} clock, "
         f"commit {facts['commit']}: `{facts['command']}`. Ratios of speeds: 0.5 is twice the time.",
         claims_table(rounds, CLAIMS),
         times_table(rounds),

@@ -52,16 +52,13 @@ def newest(paths: Sequence[Path]) -> dict[str, tuple[str, Path]]:
 
 
 def read_lines(folder: Path) -> list[Line]:
-    """All claims of the newest results in a folder; of those that are void, the interval of all rounds."""
+    """All claims of the newest results in a folder."""
     lines = []
     for benchmark, (date, path) in newest(list(folder.glob("*.json"))).items():
         for claim in json.loads(path.read_text(encoding="utf-8")).get("claims", []):
-            verdict, interval = claim["verdict"], claim["interval"]
-            if verdict.startswith("void") and "interval_of_all" in claim:
-                verdict, interval = f"{verdict} (all rounds)", claim["interval_of_all"]
-            if interval is not None:
-                median, low, high = interval
-                lines.append(Line(benchmark, date, claim["statement"], (median, low, high), claim["bar"], verdict))
+            median, low, high = claim["interval"]
+            interval = median, low, high
+            lines.append(Line(benchmark, date, claim["statement"], interval, claim["bar"], claim["verdict"]))
     return lines
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
@@ -77,12 +77,14 @@ class Contest:
     def final(self, chosen: Chosen) -> Rounds:
         """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
         by_name = {peer.name: peer for peer in (*self.ours, *self.peers)}
-        mine, others = [], []
+        entries: list[Entry] = []
         for precision, (our_name, peer_names) in chosen.items():
-            mine += self.entries([by_name[our_name]], precision)
-            others += self.entries([by_name[name] for name in peer_names], precision)
-        label, contestant, settings = mine[-1]
-        return self._run([*mine, (label + AGAIN, contestant, settings), *others], is_final=True)
+            (mine,) = self.entries([by_name[our_name]], precision)
+            others = self.entries([by_name[name] for name in peer_names], precision)
+            again = (mine[0] + AGAIN, *mine[1:])
+            is_last = precision == list(chosen)[-1]
+            entries += [mine, *([again] if is_last else []), *others]  # what is compared runs close to one another
+        return self._run(entries, is_final=True)
 
     def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, list[str]]:
         """The names of seqtrain's fastest form and of the fastest peers, fastest first."""
@@ -101,6 +103,7 @@ class Contest:
                 num_warmup=options.warmup if is_final else options.scouting_warmup,
                 probe=self._probe,
                 clock=options.clock,
+                are_enough=are_enough if is_final else None,
             )
             self.arms.update({arm.name: dict(arm.facts) for arm in arms})
         return rounds
@@ -119,7 +122,7 @@ def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Fac
     sections = [
         f"## {shape}",
         f"{contest.origin}; {contest.settings.shape.num_parameters:,} parameters; "
-        f"{options.max_tokens:,} tokens a batch, blocks of {options.updates} updates; "
+        f"{options.max_tokens:,} tokens a batch, {options.updates} updates a block; "
         f"{(time.time() - start) / 60:.0f} minutes.",
         claims_table(rounds, claims),
         same,
@@ -201,8 +204,8 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["tiny-128", "tiny-256"])
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     parser.add_argument("--peers", nargs="+", default=[], help="names of peers; all if none is named")
-    parser.add_argument("--rounds", type=int, default=20, help="of the final")
-    parser.add_argument("--updates", type=int, default=2, help="of each arm in a round: a block")
+    parser.add_argument("--rounds", type=int, default=250, help="at most, of the final: see docs/benchmarks.md")
+    parser.add_argument("--updates", type=int, default=1, help="of each arm in a round: a block")
     parser.add_argument("--warmup", type=int, default=12, help="updates that are not counted: kernels are made in them")
     parser.add_argument("--scouting-rounds", type=int, default=5)
     parser.add_argument("--scouting-warmup", type=int, default=3)

@@ -13,7 +13,7 @@ import ctranslate2
 import numpy as np
 from ctranslate2.specs import common_spec, transformer_spec
 
-from benchmarks.decoding.exchange import Job, Weights, read_weights, write_hypotheses
+from benchmarks.decoding.exchange import Job, Pieces, Weights, read_weights
 from benchmarks.harness.serving import serve
 
 
@@ -65,13 +65,14 @@ def _set_norm(spec: common_spec.LayerNormSpec, weights: Weights, name: str) -> N
 
 
 def main() -> None:
-    """Decode the whole test set, as often as is asked."""
+    """Decode pieces of the test set, as often as is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--type", dest="compute_type", choices=["float32", "int8"], default="float32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--inter-threads", type=int, default=1, help="batches that are decoded side by side")
     parser.add_argument("--batch", type=int, required=True, help="the size of a batch, in source tokens with padding")
+    parser.add_argument("--pieces", type=int, default=1, help="of the test set: one is decoded at a time")
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
     job = Job.load(arguments.folder)
@@ -86,9 +87,13 @@ def main() -> None:
         intra_threads=arguments.threads // arguments.inter_threads,
     )
 
-    def decode(_number: int) -> float:
+    pieces = Pieces(arguments.folder, arguments.name, len(job.sources), arguments.pieces)
+    sources = pieces.of(job.sources)
+
+    def decode(number: int) -> float:
+        piece = number % len(pieces)
         results = translator.translate_batch(
-            job.sources,
+            sources[piece],
             beam_size=job.beam_size,
             length_penalty=job.length_penalty,
             max_decoding_length=job.max_length + 1,
@@ -97,7 +102,7 @@ def main() -> None:
             return_end_token=True,
         )
         hypotheses = [result.hypotheses[0] for result in results]
-        write_hypotheses(arguments.folder, arguments.name, [tokens[:-1] for tokens in hypotheses])
+        pieces.add(piece, [tokens[:-1] for tokens in hypotheses])
         return float(sum(map(len, hypotheses)))
 
     parameters = sum(int(np.prod(array.shape)) for name, array in read_weights(arguments.folder).items())

@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Job", "read_weights", "write_weights"]
+__all__ = ["Job", "Pieces", "read_hypotheses", "read_weights", "write_weights"]
 
 Weights = dict[str, NDArray[np.float32]]
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,37 @@ def read_weights(folder: Path) -> Weights:
         return dict(arrays)
 
 
-def write_hypotheses(folder: Path, arm: str, hypotheses: list[list[str]]) -> None:
-    """Keep what an arm wrote, the best hypothesis of each source without its end symbol, to be compared."""
-    (folder / f"{arm}.json").write_text(json.dumps(hypotheses), encoding="utf-8")
+class Pieces:
+    """The job in pieces, which are decoded in turn; what an arm wrote is kept when it has decoded all of them.
+
+    A piece has every so manieth sentence: sentences of all lengths, shortest first.
+
+    Args:
+        folder: Of the job.
+        arm: Its name.
+        num_sources: Sentences of the whole job.
+        num_pieces: How many.
+    """
+
+    def __init__(self, folder: Path, arm: str, num_sources: int, num_pieces: int) -> None:
+        self._path = folder / f"{arm}.json"
+        self._numbers = [range(first, num_sources, num_pieces) for first in range(num_pieces)]
+        self._hypotheses: dict[int, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def of(self, sources: list[Source]) -> list[list[Source]]:
+        """The sources of each piece."""
+        return [[sources[number] for number in numbers] for numbers in self._numbers]
+
+    def add(self, piece: int, hypotheses: list[list[str]]) -> None:
+        """Take the best hypotheses of a piece's sentences, without their end symbols; all together are written."""
+        is_complete = len(self._hypotheses) == sum(map(len, self._numbers))
+        if not is_complete:
+            self._hypotheses.update(zip(self._numbers[piece], hypotheses, strict=True))
+            ordered = [self._hypotheses[number] for number in sorted(self._hypotheses)]
+            self._path.write_text(json.dumps(ordered), encoding="utf-8")
 
 
 def read_hypotheses(folder: Path, arm: str) -> list[list[str]]:

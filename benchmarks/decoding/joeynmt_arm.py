@@ -20,7 +20,7 @@ from joeynmt.search import search
 from joeynmt.vocabulary import Vocabulary
 from torch import Tensor, nn
 
-from benchmarks.decoding.exchange import Job, Weights, read_weights, write_hypotheses
+from benchmarks.decoding.exchange import Job, Pieces, Weights, read_weights
 from benchmarks.harness.serving import serve
 
 UNK, PAD, BOS, EOS = range(4)  # its numbers of the special symbols
@@ -99,10 +99,8 @@ def _fill(modules: list[Any], weights: Weights, name: str) -> None:
             getattr(module, kind).data.copy_(torch.from_numpy(part))
 
 
-def make_batches(job: Job, vocabulary: Vocabulary, max_tokens: int) -> Iterator[Batch]:
+def make_batches(rows: list[list[int]], max_tokens: int) -> Iterator[Batch]:
     """The sources, which are sorted by their lengths, in batches of so many tokens with padding."""
-    numbers = {symbol: vocabulary.lookup(symbol) for symbol in job.symbols}
-    rows = [[*(numbers.get(symbol, UNK) for symbol in source), EOS] for source in job.sources]
     first = 0
     while first < len(rows):
         last = first + 1
@@ -128,12 +126,13 @@ def _collate(rows: list[list[int]]) -> Batch:
 
 
 def main() -> None:
-    """Decode the whole test set, as often as is asked."""
+    """Decode pieces of the test set, as often as is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, required=True, help="source tokens of a batch, with padding")
+    parser.add_argument("--pieces", type=int, default=1, help="of the test set: one is decoded at a time")
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -141,10 +140,15 @@ def main() -> None:
     model = make_model(job, read_weights(arguments.folder))
     autocast = {"device_type": "cpu", "enabled": arguments.precision == "bf16", "dtype": torch.bfloat16}
 
-    def decode(_number: int) -> float:
+    numbers = {symbol: model.trg_vocab.lookup(symbol) for symbol in job.symbols}
+    pieces = Pieces(arguments.folder, arguments.name, len(job.sources), arguments.pieces)
+    rows = pieces.of([[*(numbers.get(symbol, UNK) for symbol in source), EOS] for source in job.sources])
+
+    def decode(number: int) -> float:
+        piece = number % len(pieces)
         hypotheses: list[list[str]] = []
         num_tokens = 0
-        for batch in make_batches(job, model.trg_vocab, arguments.batch):
+        for batch in make_batches(rows[piece], arguments.batch):
             output, _, _ = search(
                 model,
                 batch,
@@ -156,7 +160,7 @@ def main() -> None:
             for tokens in _ended(output):
                 num_tokens += len(tokens) + 1
                 hypotheses.append([model.trg_vocab._itos[token] for token in tokens])
-        write_hypotheses(arguments.folder, arguments.name, hypotheses)
+        pieces.add(piece, hypotheses)
         return float(num_tokens)
 
     parameters = sum(tensor.numel() for tensor in model.parameters())

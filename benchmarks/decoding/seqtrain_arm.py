@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import seqtrain
-from benchmarks.decoding.exchange import Job, write_hypotheses
+from benchmarks.decoding.exchange import Job, Pieces
 from benchmarks.decoding.reordering import ReorderingTransformer
 from benchmarks.harness.serving import serve
 from seqtrain.assemble.trained import load_generator
@@ -23,7 +23,7 @@ from seqtrain.models.transformer.model import Transformer
 
 
 def main() -> None:
-    """Decode the whole test set, as often as is asked."""
+    """Decode pieces of the test set, as often as is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, required=True, help="batching.max_tokens")
     parser.add_argument("--reorder", action="store_true", help="a cache that moves keys and values")
+    parser.add_argument("--pieces", type=int, default=1, help="of the test set: one is decoded at a time")
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
     job = Job.load(arguments.folder)
@@ -52,13 +53,19 @@ def main() -> None:
         assert isinstance(model, Transformer)
         model.__class__ = ReorderingTransformer
     vocabulary = generator.task.target_vocabulary
-    sources = [vocabulary.encode(symbols) for symbols in job.sources]
-    dataset = PairDataset.from_lists(sources, [np.array([vocabulary.eos])] * len(sources))
+    pieces = Pieces(arguments.folder, arguments.name, len(job.sources), arguments.pieces)
+    datasets = [
+        PairDataset.from_lists(
+            [vocabulary.encode(symbols) for symbols in sources], [np.array([vocabulary.eos])] * len(sources)
+        )
+        for sources in pieces.of(job.sources)
+    ]
 
-    def decode(_number: int) -> float:
-        best = [hypotheses[0].tokens for hypotheses in generator.generate_dataset(dataset)]
+    def decode(number: int) -> float:
+        piece = number % len(pieces)
+        best = [hypotheses[0].tokens for hypotheses in generator.generate_dataset(datasets[piece])]
         symbols = [[vocabulary.symbol(token) for token in tokens.tolist()] for tokens in best]
-        write_hypotheses(arguments.folder, arguments.name, [line[:-1] for line in symbols])
+        pieces.add(piece, [line[:-1] for line in symbols])
         return float(sum(map(len, symbols)))
 
     parameters = sum(parameter.numel() for parameter in generator.models[0].parameters())

@@ -56,28 +56,27 @@ class Rounds:
         """Work a second of one arm in each round."""
         return [block.speed(self.clock) for block in self.blocks[name]]
 
-    def kept(self, name: str, baseline: str) -> list[int]:
+    def ratios(self, name: str, baseline: str) -> list[float]:
+        """How many times faster than the baseline an arm was in each round."""
+        return [mine / other for mine, other in zip(self.speeds(name), self.speeds(baseline), strict=True)]
+
+    def interval(self, name: str, baseline: str) -> Interval:
+        """The median of the ratios."""
+        return bootstrap_median(self.ratios(name, baseline))
+
+    def steady(self, name: str, baseline: str) -> list[int]:
         """The rounds in which the machine's own speed, by the probes around both blocks, changed by 10 % at most."""
         pairs = zip(self.blocks[name], self.blocks[baseline], strict=True)
-        return [number for number, pair in enumerate(pairs) if _steady([*pair[0].probes, *pair[1].probes])]
+        return [number for number, pair in enumerate(pairs) if _is_steady([*pair[0].probes, *pair[1].probes])]
 
-    def ratios(self, name: str, baseline: str) -> list[float]:
-        """How many times faster than the baseline an arm was in each of the kept rounds."""
-        mine, other = self.speeds(name), self.speeds(baseline)
-        return [mine[number] / other[number] for number in self.kept(name, baseline)]
-
-    def interval(self, name: str, baseline: str) -> Interval | None:
-        """The median of the ratios; none if no round was kept."""
+    def steady_interval(self, name: str, baseline: str) -> Interval | None:
+        """The median of the ratios of steady rounds; none if there was no such round."""
         ratios = self.ratios(name, baseline)
-        return bootstrap_median(ratios) if ratios else None
-
-    def interval_of_all(self, name: str, baseline: str) -> Interval:
-        """The same with the rounds that were dropped, for a machine that is never steady."""
-        pairs = zip(self.speeds(name), self.speeds(baseline), strict=True)
-        return bootstrap_median([mine / other for mine, other in pairs])
+        chosen = [ratios[number] for number in self.steady(name, baseline)]
+        return bootstrap_median(chosen) if chosen else None
 
     def best_ratio(self, name: str, baseline: str) -> float:
-        """The ratio of the two arms' fastest blocks, of all rounds: what disturbs a block makes it slower."""
+        """The ratio of the two arms' fastest blocks: what disturbs a block makes it slower."""
         return max(self.speeds(name)) / max(self.speeds(baseline))
 
     def fastest(self, names: Sequence[str]) -> str:
@@ -93,15 +92,23 @@ def run_rounds(
     num_warmup: int,
     probe: Callable[[], float] | None = None,
     clock: Clock = "wall",
+    are_enough: Callable[[Rounds], bool] | None = None,
 ) -> Rounds:
     """Let all arms do the same work in each round, in an order that turns from round to round (ABBA).
 
-    A block has `num_pieces` of work; `num_warmup` of them are done before and not counted. The probe does a fixed piece
-    of work, and says how long it took.
+    Args:
+        arms: Who takes part; what is compared best stands side by side.
+        num_rounds: The most that there are.
+        num_pieces: Of work in a block.
+        num_warmup: Pieces that are done before, and not counted.
+        probe: Does a fixed piece of work, and says how long it took.
+        clock: Of the rounds.
+        are_enough: Asked after every second round; yes ends them.
     """
     blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
     for arm in arms:
         arm.run(0, num_warmup)
+    rounds = Rounds(blocks, clock)
     for number in range(num_rounds):
         before = _probe(probe)
         for arm in arms if number % 2 == 0 else reversed(arms):
@@ -109,7 +116,9 @@ def run_rounds(
             after = _probe(probe)
             blocks[arm.name].append(Block(*_figures(block), probes=before + after))
             before = after
-    return Rounds(blocks, clock)
+        if number % 2 and are_enough is not None and are_enough(rounds):  # as many in one order as in the other
+            break
+    return rounds
 
 
 def _figures(block: Block) -> tuple[float, float, float, float]:
@@ -120,5 +129,5 @@ def _probe(probe: Callable[[], float] | None) -> tuple[float, ...]:
     return (probe(),) if probe is not None else ()
 
 
-def _steady(probes: Sequence[float]) -> bool:
+def _is_steady(probes: Sequence[float]) -> bool:
     return not probes or max(probes) <= (1 + MAX_PROBE_CHANGE) * min(probes)

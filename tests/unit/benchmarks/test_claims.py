@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import (
+    AGAIN,
+    LEAST_ROUNDS,
+    Claim,
+    are_enough,
+    claims_record,
+    claims_table,
+    same_arm_report,
+)
 from benchmarks.harness.contest import Block, Rounds
 
 
@@ -27,24 +35,27 @@ def test_a_claim_is_shown_when_the_whole_interval_lies_above_its_bar(bar: float,
     assert Claim("ours / peer", "ours", "peer", bar).verdict(rounds) == verdict
 
 
-@pytest.mark.parametrize(("num_unsteady", "is_void"), [(3, False), (4, True), (10, True)])
-def test_a_claim_is_void_when_more_than_three_tenths_of_the_pairs_are_dropped(num_unsteady: int, is_void: bool) -> None:
-    rounds = rounds_of_ratios(*[2.0] * 10, num_unsteady=num_unsteady)
-    assert Claim("ours / peer", "ours", "peer", 1.0).verdict(rounds).startswith("void") is is_void
+def test_a_claim_needs_the_best_blocks_to_agree() -> None:
+    rounds = rounds_of_ratios(2.0, 2.0, 2.0, 2.0)
+    rounds.blocks["peer"].append(Block(1.0, 1.0, 1.8))
+    rounds.blocks["ours"].append(Block(1.0, 1.0, 2.0))
+    assert rounds.interval("ours", "peer").median == 2.0
+    assert Claim("ours / peer", "ours", "peer", 1.05).verdict(rounds) == "shown"
+    assert Claim("ours / peer", "ours", "peer", 1.5).verdict(rounds) == "not shown"
 
 
-def test_a_table_states_how_many_rounds_were_kept() -> None:
+def test_a_table_states_how_many_rounds_there_were_and_how_many_of_them_were_steady() -> None:
     rounds = rounds_of_ratios(2.0, 2.0, 2.0, 2.0, num_unsteady=1)
     row = claims_table(rounds, [Claim("ours / peer", "ours", "peer", 1.5)]).splitlines()[-1]
-    assert row == "| ours / peer | 2.00 [2.00, 2.00] | 2.00 [2.00, 2.00] | 2.00 | 1.5 | 3 of 4 | shown |"
+    assert row == "| ours / peer | 2.00 [2.00, 2.00] | 2.00 | 1.5 | shown | 4 | 2.00 [2.00, 2.00] (3) |"
 
 
-def test_a_record_has_the_interval_and_none_where_nothing_was_kept() -> None:
+def test_a_record_has_the_interval_and_none_of_steady_rounds_where_there_were_none() -> None:
     claim = Claim("ours / peer", "ours", "peer", 1.5)
     (told,) = claims_record(rounds_of_ratios(2.0, 2.0), [claim])
-    assert (told["interval"], told["num_kept"], told["verdict"]) == ([2.0, 2.0, 2.0], 2, "shown")
+    assert (told["interval"], told["steady_interval"], told["verdict"]) == ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0], "shown")
     (told,) = claims_record(rounds_of_ratios(2.0, num_unsteady=1), [claim])
-    assert told["interval"] is None
+    assert (told["interval"], told["steady_interval"], told["num_steady"]) == ([2.0, 2.0, 2.0], None, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +80,16 @@ def test_a_claim_is_void_where_the_same_arm_twice_does_not_tie() -> None:
     claim = Claim("ours / peer", "ours", "peer", 0.5)
     assert claim.verdict(rounds_of_same_arm(0.9, 1.0, 1.1)) == "void: A/A"
     assert claim.verdict(rounds_of_same_arm(0.99, 1.0, 1.01)) == "shown"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "is_enough"),
+    [
+        ([1.0] * LEAST_ROUNDS, True),
+        ([1.0] * (LEAST_ROUNDS - 1), False),
+        ([1.5] * LEAST_ROUNDS, True),  # what is known is known, whatever it is
+        ([0.9, 1.1] * LEAST_ROUNDS, False),
+    ],
+)
+def test_rounds_are_enough_when_the_same_arm_twice_is_known_narrowly(ratios: list[float], is_enough: bool) -> None:
+    assert are_enough(rounds_of_same_arm(*ratios)) is is_enough

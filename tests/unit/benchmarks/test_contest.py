@@ -60,22 +60,32 @@ def test_a_ratio_compares_the_work_a_second_of_one_round() -> None:
     assert rounds.ratios("slow", "fast") == [0.5, 0.5]
 
 
-@pytest.mark.parametrize(("probe", "is_kept"), [(1.09, True), (1.11, False), (0.92, True), (0.9, False)])
-def test_a_pair_is_dropped_when_the_probes_of_its_blocks_differ_by_more_than_a_tenth(
-    probe: float, is_kept: bool
+@pytest.mark.parametrize(("probe", "is_steady"), [(1.09, True), (1.11, False), (0.92, True), (0.9, False)])
+def test_a_round_is_steady_unless_the_probes_of_its_blocks_differ_by_more_than_a_tenth(
+    probe: float, is_steady: bool
 ) -> None:
     rounds = fake_rounds((1.0, 1.0), (1.0, probe))
-    assert rounds.kept("fast", "slow") == ([0, 1] if is_kept else [0])
-    assert rounds.kept("slow", "fast") == ([0, 1] if is_kept else [0])
+    assert rounds.steady("fast", "slow") == ([0, 1] if is_steady else [0])
+    assert rounds.steady("slow", "fast") == ([0, 1] if is_steady else [0])
 
 
-def test_without_probes_every_pair_is_kept() -> None:
+def test_without_probes_every_pair_is_steady() -> None:
     rounds = Rounds({"a": [Block(1, 1, 1), Block(9, 9, 1)], "b": [Block(1, 1, 1)] * 2})
-    assert rounds.kept("a", "b") == [0, 1]
+    assert rounds.steady("a", "b") == [0, 1]
 
 
-def test_without_a_kept_pair_there_is_no_interval() -> None:
-    assert fake_rounds((1.0, 2.0)).interval("fast", "slow") is None
+def test_the_interval_is_of_all_rounds_beside_one_of_the_steady_ones() -> None:
+    rounds = fake_rounds((1.0, 2.0))
+    assert rounds.interval("fast", "slow").median == 2.0
+    assert rounds.steady_interval("fast", "slow") is None
+
+
+def test_rounds_end_after_as_many_in_one_order_as_in_the_other() -> None:
+    arms = [FakeArm("a", 1, []), FakeArm("b", 1, [])]
+    rounds = run_rounds(
+        arms, num_rounds=9, num_pieces=1, num_warmup=0, are_enough=lambda rounds: len(rounds.blocks["a"]) >= 3
+    )
+    assert len(rounds.blocks["a"]) == 4
 
 
 def test_the_processor_clock_counts_the_seconds_of_all_threads() -> None:

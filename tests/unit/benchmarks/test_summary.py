@@ -17,9 +17,9 @@ def test_of_one_benchmark_the_newest_result_counts() -> None:
     }
 
 
-def test_claims_are_read_and_those_without_an_interval_left_out(tmp_path: Path) -> None:
+def test_claims_are_read_and_results_without_any_left_out(tmp_path: Path) -> None:
     claim = {"statement": "a / b", "bar": 1.5, "verdict": "shown", "interval": [2.0, 1.9, 2.1]}
-    record = {"claims": [claim, {**claim, "interval": None}]}
+    record = {"claims": [claim]}
     (tmp_path / "speed-2026-01-02.json").write_text(json.dumps(record))
     (tmp_path / "other-2026-01-02.json").write_text("{}")
     assert read_lines(tmp_path) == [Line("speed", "2026-01-02", "a / b", (2.0, 1.9, 2.1), 1.5, "shown")]
