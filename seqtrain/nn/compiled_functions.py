@@ -1,6 +1,6 @@
 """The compiled kernels of training as functions with a gradient.
 
-Shapes: B sequences, R rows (see `Layout`), D features, S keys with padding.
+Shapes: B sequences, R rows (see `Layout`), D features, K input and N output features, S keys with padding.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from seqtrain.nn.attention_shape import AttentionShape
 from seqtrain.nn.dropout import draw_dropped
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.packed_layout import PackedLayout
+from seqtrain.nn.products import multiplies_fast, onednn_linear
 from seqtrain.nn.training_kernels import AttentionBounds, TrainingKernels, kernels_in_use
 
-__all__ = ["compiled_attention", "compiled_residual_norm"]
+__all__ = ["compiled_attention", "compiled_linear", "compiled_residual_norm"]
 
 
 def compiled_residual_norm(x: Tensor, output: Tensor, probability: float, norm: nn.LayerNorm) -> Tensor | None:
@@ -59,6 +60,51 @@ class _ResidualNorm(torch.autograd.Function):
         kernels: TrainingKernels = ctx.kernels
         gradients = kernels.residual_norm_gradient(grad.contiguous(), (total, statistics), ctx.dropped, gain, ctx.dtype)
         return (*gradients, None)
+
+
+def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor | None:
+    """X W' + b of rows (R, K) -> (R, N) under autocast to bfloat16, with or without a ReLU; None where that is not on.
+
+    Bias and ReLU take no pass over the output, and their gradients one together.
+    """
+    if not torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or not torch.is_grad_enabled():
+        return None
+    dtype = torch.get_autocast_dtype("cpu")
+    kernels = kernels_in_use(dtype)
+    if kernels is None or not multiplies_fast(dtype) or x.ndim != 2 or bias is None:
+        return None
+    if not kernels.has_dim(len(weight)) or torch.float64 in (x.dtype, weight.dtype):
+        return None
+    output: Tensor = _Linear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+    return output
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, kernels: TrainingKernels) -> Tensor:
+        """See `compiled_linear`."""
+        rows, matrix = x.to(torch.bfloat16), weight.to(torch.bfloat16)
+        output = onednn_linear(rows, matrix, bias.to(torch.bfloat16), activation="relu" if relu else "none")
+        ctx.save_for_backward(rows, matrix, output if relu else None)
+        ctx.kernels, ctx.dtypes = kernels, (x.dtype, weight.dtype, bias.dtype)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, weight and bias."""
+        rows, matrix, output = ctx.saved_tensors
+        kernels: TrainingKernels = ctx.kernels
+        wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+        x_dtype, weight_dtype, bias_dtype = ctx.dtypes
+        grad, sums = kernels.linear_gradient(grad.contiguous(), output)
+        return (
+            torch.mm(grad, matrix).to(x_dtype) if wants_x else None,  # (R, N) with (N, K) -> (R, K)
+            torch.mm(grad.t(), rows).to(weight_dtype) if wants_weight else None,  # (N, R) with (R, K) -> (N, K)
+            sums.to(bias_dtype) if wants_bias else None,
+            None,
+            None,
+        )
 
 
 def compiled_attention(

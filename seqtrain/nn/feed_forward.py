@@ -27,7 +27,14 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        hidden: Tensor = self.inner(x)  # (..., D) -> (..., F)
-        hidden = functional.relu_(hidden) if self.activation is Activation.relu else functional.gelu(hidden)
+        hidden = self._hidden(x)  # (..., D) -> (..., F)
         output: Tensor = self.outer(dropout(hidden, self.activation_dropout, self.training))  # (..., F) -> (..., D)
         return output
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        is_relu = self.activation is Activation.relu
+        if is_relu and type(self.inner) is Linear:  # a plug-in may put another module in its place
+            hidden: Tensor = self.inner(x, relu=True)
+            return hidden
+        hidden = self.inner(x)
+        return functional.relu_(hidden) if is_relu else functional.gelu(hidden)

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from seqtrain.nn.compiled_functions import compiled_linear
 from seqtrain.nn.own_kernels import uses_own_kernels
 from seqtrain.nn.products import has_onednn, onednn_linear
 
@@ -20,16 +22,20 @@ __all__ = ["Linear"]
 class Linear(nn.Linear):
     """torch's linear layer, (R, K) -> (R, N), which on a CPU that trains in float32 multiplies by oneDNN.
 
-    See `seqtrain.nn.products`. Where no gradient is wanted torch decides: there the numbers of rows change from call to
-    call, and oneDNN makes a kernel for each.
+    See `seqtrain.nn.products`; in bfloat16 there is a compiled kernel for its gradient. Where no gradient is wanted
+    torch decides: there the numbers of rows change from call to call, and oneDNN makes a kernel for each.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, K) -> (R, N)."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """(R, K) -> (R, N), with a ReLU behind it if that is said."""
+        compiled = compiled_linear(x, self.weight, self.bias, relu=relu)
+        if compiled is not None:
+            return compiled
         if self._trains_in_float32(x):
             output: Tensor = _OneDNNLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
-            return output
-        return super().forward(x)
+        else:
+            output = super().forward(x)
+        return functional.relu_(output) if relu else output
 
     def _trains_in_float32(self, x: Tensor) -> bool:
         return (

@@ -101,9 +101,9 @@ class _OneDNNProducts(Products):
         return self._weight_grad.t().contiguous()
 
 
-def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "none") -> Tensor:
     """The product x W' + b, (N, D) with (V, D) -> (N, V), by what torch.compile calls for linear layers on the CPU."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")
     return product
 
 

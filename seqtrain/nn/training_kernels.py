@@ -46,6 +46,13 @@ class _ResidualNorm(ctypes.Structure):
     )
 
 
+class _Linear(ctypes.Structure):
+    _fields_ = (
+        ("num_rows", ctypes.c_int64),
+        ("dim", ctypes.c_int64),
+    )
+
+
 class _Attention(ctypes.Structure):
     _fields_ = (
         ("num_sequences", ctypes.c_int64),
@@ -167,6 +174,21 @@ class TrainingKernels:
         written = (x_grad, output_grad, gain_grad, bias_grad)
         self._call("residual_norm_gradient", dtype, sizes, *read, *written, shares)
         return written
+
+    def linear_gradient(self, grad: Tensor, output: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What a linear layer's gradients follow from.
+
+        Args:
+            grad: Of the output, (R, D).
+            output: Of a ReLU behind the layer, (R, D); None where there is none.
+
+        Returns:
+            The gradient of what the ReLU was given (R, D), and the sums of its columns (D,) in float32.
+        """
+        passed = grad if output is None else torch.empty_like(grad)
+        sums, shares = torch.empty(grad.shape[1]), torch.empty(-(-len(grad) // _BLOCK_ROWS), grad.shape[1])
+        self._call("linear_gradient", grad.dtype, _Linear(*grad.shape), grad, output, passed, sums, shares)
+        return passed, sums
 
     def attend(self, query: Tensor, key_value: Tensor | None, bounds: AttentionBounds) -> tuple[Tensor, Tensor]:
         """softmax(q k' / sqrt(d) + bias) v within each sequence.

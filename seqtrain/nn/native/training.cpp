@@ -158,6 +158,39 @@ void residual_norm_gradient(const ResidualNorm& norm, const float* y_grad, const
     }
 }
 
+// ---- Gradient of a linear layer -----------------------------------------------------------------------------------
+
+struct Linear {
+    int64_t num_rows;
+    int64_t dim;
+};
+
+// The sums of the columns (D,) of grad (R, D). Behind a ReLU, of which output (R, D) is told, those of what it lets
+// through, which is written to passed (R, D). shares (blocks, D) is memory to work in.
+template <class T>
+void linear_gradient(const Linear& linear, const T* grad, const T* output, T* passed, float* sums, float* shares) {
+    const int64_t dim = linear.dim, num_blocks = (linear.num_rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK;
+#pragma omp parallel for schedule(static)
+    for (int64_t block = 0; block < num_blocks; ++block) {
+        float* share = shares + block * dim;
+        std::fill(share, share + dim, 0.0f);
+        const int64_t end = std::min(linear.num_rows, (block + 1) * ROWS_OF_BLOCK);
+        for (int64_t r = block * ROWS_OF_BLOCK; r < end; ++r) {
+            for (int64_t i = 0; i < dim; i += LANES) {
+                vector values = load_vector(grad + r * dim + i);
+                if (output != nullptr) {
+                    values = load_vector(output + r * dim + i) > 0.0f ? values : broadcast(0.0f);
+                    store_vector(passed + r * dim + i, values);
+                }
+                store_vector(share + i, load_vector(share + i) + values);
+            }
+        }
+    }
+    std::fill(sums, sums + dim, 0.0f);
+    for (int64_t block = 0; block < num_blocks; ++block)  // in order, whoever has made them
+        for (int64_t i = 0; i < dim; ++i) sums[i] += shares[block * dim + i];
+}
+
 // ---- Attention ----------------------------------------------------------------------------------------------------
 
 struct Attention {
@@ -503,6 +536,10 @@ void attend_any_gradient(const Attention* a, const T* q, const T* k, const T* v,
                                     T* output_grad, float* gain_grad, float* bias_grad, float* shares) {              \
         residual_norm_gradient(*norm, y_grad, s, statistics, bits, gain, x_grad, output_grad, gain_grad, bias_grad,   \
                                shares);                                                                               \
+    }                                                                                                                 \
+    void linear_gradient_##T(const Linear* linear, const T* grad, const T* output, T* passed, float* sums,            \
+                             float* shares) {                                                                         \
+        linear_gradient(*linear, grad, output, passed, sums, shares);                                                 \
     }                                                                                                                 \
     void attend_##T(const Attention* a, const T* q, const T* k, const T* v, const int64_t* query_bounds,              \
                     const int64_t* key_bounds, const float* bias, T* output, float* norms) {                          \

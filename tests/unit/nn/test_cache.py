@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from seqtrain.nn.cache import TransformerCache
+from seqtrain.nn.row_cache import RowCache
 
 NUM_SENTENCES, NUM_HEADS, DIM = 3, 2, 4
 
@@ -38,29 +41,45 @@ def attend(cache: TransformerCache, query: Tensor, keys: Tensor) -> Tensor:
     return (scores.softmax(dim=-1) @ values).transpose(1, 2).flatten(0, 1)  # (N, H, d)
 
 
-@pytest.mark.parametrize(("beam_size", "num_steps"), [(1, 100), (2, 150), (5, 80)])
-def test_each_hypothesis_reads_its_own_history(beam_size: int, num_steps: int) -> None:
+def check_histories(
+    cache: TransformerCache | RowCache, step: Callable[[Tensor, Tensor], Tensor], *, num_steps: int
+) -> None:
+    """Search for so many steps, in which hypotheses continue others and a sentence leaves, beside plain copies.
+
+    Args:
+        cache: Empty, of `NUM_SENTENCES` sentences.
+        step: Puts keys (N, H, d) into it, which are values as well, and attends with queries (N, H, d): (N, H, d).
+        num_steps: Steps.
+    """
     generator = torch.Generator().manual_seed(1)
-    sentences = torch.arange(NUM_SENTENCES)
-    cache = TransformerCache(1, NUM_SENTENCES, beam_size)
-    reference = CopyingCache(NUM_SENTENCES * beam_size)
-    for step in range(num_steps):
-        num_rows = len(sentences) * beam_size
+    beam_size, num_rows = cache.beam_size, NUM_SENTENCES * cache.beam_size
+    reference = CopyingCache(num_rows)
+    for number in range(num_steps):
         query, keys = torch.randn(2, num_rows, NUM_HEADS, DIM, generator=generator)
-        cache.start_step(torch.device("cpu"))
         reference.append(keys)
-        assert_close(attend(cache, query, keys), reference.attend(query))
+        assert_close(step(query, keys), reference.attend(query))
         first_rows = torch.arange(num_rows) // beam_size * beam_size
         parents = first_rows + torch.randint(beam_size, (num_rows,), generator=generator)
         cache.reorder(parents)
         reference.keys = reference.keys[parents]
-        if step == 10:
+        if number == 10:
             kept = torch.tensor([0, 2])
             cache.keep(kept)
-            sentences = sentences[kept]
             rows = (kept[:, None] * beam_size + torch.arange(beam_size)).flatten()
             reference.keys = reference.keys[rows]
+            num_rows = len(rows)
     assert cache.num_steps == num_steps
+
+
+@pytest.mark.parametrize(("beam_size", "num_steps"), [(1, 100), (2, 150), (5, 80)])
+def test_each_hypothesis_reads_its_own_history(beam_size: int, num_steps: int) -> None:
+    cache = TransformerCache(1, NUM_SENTENCES, beam_size)
+
+    def step(query: Tensor, keys: Tensor) -> Tensor:
+        cache.start_step(torch.device("cpu"))
+        return attend(cache, query, keys)
+
+    check_histories(cache, step, num_steps=num_steps)
 
 
 def test_long_texts_cost_little_more_than_their_length() -> None:

@@ -13,11 +13,15 @@ from torch.testing import assert_close
 
 from seqtrain.nn.attention_backends import AttentionShape, attend_rows
 from seqtrain.nn.attention_shape import padding_bias
-from seqtrain.nn.compiled_functions import compiled_attention, compiled_residual_norm
+from seqtrain.nn.compiled_functions import compiled_attention, compiled_linear, compiled_residual_norm
 from seqtrain.nn.dropout import add_dropout
+from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.layout import Layout
+from seqtrain.nn.linear import Linear
 from seqtrain.nn.linear_cross_entropy import linear_cross_entropy
 from seqtrain.nn.native.build import find_compiler
+from seqtrain.nn.options import Activation, LayerOptions
+from seqtrain.nn.products import multiplies_fast
 from seqtrain.nn.training_kernels import TrainingKernels, kernels_in_use, using
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
@@ -281,6 +285,84 @@ def test_other_attention_is_left_to_torch(
         assert compiled_attention(torch.zeros(3, width, requires_grad=True), None, bias, shape) is None
 
 
+# ---- Linear layers ---------------------------------------------------------------------------------------------------
+
+needs_bfloat16 = pytest.mark.skipif(not multiplies_fast(torch.bfloat16), reason="no instructions for bfloat16")
+
+
+@pytest.mark.parametrize("with_output", [False, True])
+@pytest.mark.parametrize("num_rows", [0, 1, 64, 150])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_a_linear_layers_gradient_passes_where_relu_did(
+    kernels: TrainingKernels, num_rows: int, dtype: torch.dtype, with_output: bool
+) -> None:
+    torch.manual_seed(2)
+    grad = torch.randn(num_rows, 48).to(dtype)
+    output = torch.randn(num_rows, 48).relu().to(dtype) if with_output else None
+    passed, sums = kernels.linear_gradient(grad, output)
+    expected = grad if output is None else grad * (output > 0)
+    assert torch.equal(passed, expected)
+    assert_close(sums.double(), expected.double().sum(dim=0), rtol=1e-5, atol=1e-5)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("x_dtype", FORMATS)
+def test_a_linear_layer_is_that_of_torch_under_autocast(
+    kernels: TrainingKernels, x_dtype: torch.dtype, relu: bool
+) -> None:
+    torch.manual_seed(2)
+    layer, x, weights = Linear(24, 32), torch.randn(70, 24).to(x_dtype), torch.randn(70, 32)
+
+    def compute(*, is_compiled: bool) -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        with using(kernels if is_compiled else None), torch.autocast("cpu", dtype=torch.bfloat16):
+            output = layer(leaf, relu=relu)
+        assert ("_Linear" in output.grad_fn.name()) is is_compiled
+        return [output.detach(), *torch.autograd.grad((output * weights).sum(), (leaf, layer.weight, layer.bias))]
+
+    found, expected = compute(is_compiled=True), compute(is_compiled=False)
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
+    assert torch.equal(found[0] == 0.0, expected[0] == 0.0)
+    assert_near(found, expected, torch.bfloat16)
+
+
+@needs_bfloat16
+def test_a_frozen_weight_has_no_gradient(kernels: TrainingKernels) -> None:
+    layer, x = Linear(16, 16).requires_grad_(requires_grad=False), torch.randn(3, 16, requires_grad=True)
+    with using(kernels), torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x, relu=True).sum().backward()
+    assert x.grad is not None
+    assert layer.weight.grad is None
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_other_linear_layers_are_left_to_torch(kernels: TrainingKernels, is_autocast: bool) -> None:
+    weight, bias = torch.zeros(20, 8, requires_grad=True), torch.zeros(20, requires_grad=True)  # 20: no whole vectors
+    narrow = (torch.zeros(2, 8), weight[:16], bias[:16])
+    with using(kernels), torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_autocast):
+        assert (compiled_linear(*narrow, relu=False) is not None) is is_autocast
+        assert compiled_linear(torch.zeros(2, 8), weight, bias, relu=False) is None
+        assert compiled_linear(torch.zeros(1, 2, 8), weight[:16], bias[:16], relu=False) is None
+        assert compiled_linear(torch.zeros(2, 8), weight[:16], None, relu=False) is None
+        assert compiled_linear(torch.zeros(2, 8).double(), weight[:16], bias[:16], relu=False) is None
+        with torch.no_grad():
+            assert compiled_linear(*narrow, relu=False) is None
+
+
+def test_another_module_in_the_place_of_a_linear_layer_is_called_as_it_is(kernels: TrainingKernels) -> None:
+    options = LayerOptions(embed_dim=16, ffn_embed_dim=32, num_heads=1, activation=Activation.relu)
+    network = FeedForward(options)
+    x = torch.randn(5, 16)
+    expected = network(x)
+    plain = nn.Linear(16, 32)
+    plain.load_state_dict(network.inner.state_dict())
+    network.inner = plain  # type: ignore[assignment] # as a plug-in may
+    with using(kernels):
+        assert_close(network(x), expected)
+
+
 @pytest.mark.parametrize("num_threads", [2, 3])
 def test_results_do_not_depend_on_the_number_of_threads(kernels: TrainingKernels, num_threads: int) -> None:
     before = torch.get_num_threads()
@@ -295,7 +377,8 @@ def test_results_do_not_depend_on_the_number_of_threads(kernels: TrainingKernels
             normal = compiled_residual_norm(rows, rows, 0.0, norm)
         assert output is not None
         assert normal is not None
-        return with_gradients(torch.cat([output, normal], dim=1), [rows, norm.weight, norm.bias])
+        _, sums = kernels.linear_gradient(rows.detach(), None)
+        return [sums, *with_gradients(torch.cat([output, normal], dim=1), [rows, norm.weight, norm.bias])]
 
     try:
         torch.set_num_threads(1)
