@@ -120,7 +120,7 @@ class Contest:
         self,
         entries: Sequence[tuple[str, Contestant]],
         num_rounds: int,
-        are_enough: Callable[[Rounds], bool] | None = None,
+        until: Callable[[Rounds], bool] | None = None,
     ) -> Rounds:
         options = self.options
         with running(self.folder, options.threads, options.pieces, entries) as arms:
@@ -131,7 +131,7 @@ class Contest:
                 num_warmup=1,
                 probe=self._probe,
                 clock=options.clock,
-                are_enough=are_enough,
+                are_enough=until,
             )
 
 
