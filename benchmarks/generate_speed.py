@@ -36,7 +36,6 @@ from seqtrain.tasks.base import Task
 MAX_BLEU_CHANGE = 0.1
 MIN_SAME = 0.99
 NUM_FINALISTS = 2  # forms of seqtrain that go on to the final
-SIDE_ROUNDS = 12  # of ratios that are only told
 SLOW_SENTENCES = 500  # how many there are, of all lengths, where a peer takes ten times as long ...
 SLOW_PIECES = 8  # ... and in how many pieces
 
@@ -105,7 +104,7 @@ class Contest:
 
     def side(self, contestants: Sequence[Contestant]) -> Rounds:
         """Rounds of which ratios are told that are held to nothing."""
-        return self._run([(one.name, one) for one in contestants], SIDE_ROUNDS)
+        return self._run([(one.name, one) for one in contestants], self.options.side_rounds)
 
     def texts(self, names: Sequence[str], reference: str) -> dict[str, Texts]:
         """What the contestants wrote, beside what one of them wrote."""
@@ -138,7 +137,7 @@ class Contest:
 def against_ctranslate2(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
     """Log-probability over length; ours in all precisions, with and without the ancestry mask."""
     contest = Contest("over-length", checkpoint, 1.0, options)
-    ours, theirs = contest.scout(OURS), contest.scout(CTRANSLATE2)
+    ours, theirs = contest.scout(chosen_forms(options.ours)), contest.scout(CTRANSLATE2)
     (reordering,) = contest.scout([REORDERING])
     side = contest.side([ours[0], reordering, theirs[0]])
     best = contest.fastest(ours, ours[0], NUM_FINALISTS)
@@ -166,6 +165,11 @@ def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list
     claims = [Claim(f"{best.name} / {peer.name}", best.name, peer.name, 3.0)]
     rounds = contest.final([best, peer])
     return report(contest, "Score: log-probability", [*ours, *theirs], [(rounds, claims)])
+
+
+def chosen_forms(names: Sequence[str]) -> list[Contestant]:
+    """The forms of seqtrain that are named, all if none is; that in float32, which texts are compared with, always."""
+    return [OURS[0], *(form for form in OURS[1:] if not names or form.name in names)]
 
 
 def keeps_bleu(texts: Texts, whole: Texts) -> bool:
@@ -236,6 +240,9 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint folder; by default one is trained, once")
     parser.add_argument("--epochs", type=int, default=10, help="of that training")
     parser.add_argument("--peers", nargs="+", choices=["ctranslate2", "joeynmt"], default=["ctranslate2", "joeynmt"])
+    parser.add_argument(
+        "--ours", nargs="+", default=[], choices=[form.name for form in OURS], help="all if none is named"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=60, help="tokens of a hypothesis before the end symbol")
@@ -243,6 +250,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, default=1, help="of the test set; a block is one of them")
     parser.add_argument("--rounds", type=int, default=100, help="at most, of the final: see docs/benchmarks.md")
     parser.add_argument("--scouting-rounds", type=int, default=1)
+    parser.add_argument("--side-rounds", type=int, default=12, help="of ratios that are only told")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of all threads together")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
     return parser.parse_args(words)
