@@ -93,8 +93,7 @@ class Pieces:
 
     def add(self, piece: int, hypotheses: list[list[str]]) -> None:
         """Take the best hypotheses of a piece's sentences, without their end symbols; all together are written."""
-        is_complete = len(self._hypotheses) == sum(map(len, self._numbers))
-        if not is_complete:
+        if len(self._hypotheses) < sum(map(len, self._numbers)):
             self._hypotheses.update(zip(self._numbers[piece], hypotheses, strict=True))
             ordered = [self._hypotheses[number] for number in sorted(self._hypotheses)]
             self._path.write_text(json.dumps(ordered), encoding="utf-8")

@@ -102,7 +102,14 @@ class _OneDNNProducts(Products):
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "none") -> Tensor:
-    """The product x W' + b, (N, D) with (V, D) -> (N, V), by what torch.compile calls for linear layers on the CPU."""
+    """The product x W' + b, (N, D) with (V, D) -> (N, V), by what torch.compile calls for linear layers on the CPU.
+
+    Args:
+        x: (N, D).
+        weight: (V, D).
+        bias: (V,); None for none.
+        activation: What follows inside of it: "relu" or "none".
+    """
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")
     return product
 
