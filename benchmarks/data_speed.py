@@ -2,6 +2,7 @@
 
     python -m benchmarks.data_speed --rounds 12            # half an hour on two free cores
     python -m benchmarks.data_speed --most 1000000 --lines 50000 --rounds 5
+    python -m benchmarks.data_speed --parts text           # one part of it
 
 All corpora are made up in a temporary folder, which needs 3 GB for 10^8 pairs.
 """
@@ -17,14 +18,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data.collation import CollateArm, LoopArm, PackedArm, plan_batches, random_pairs
 from benchmarks.data.corpora import write_pairs, write_text
 from benchmarks.data.text import PublishedText, SeqtrainText, TextWork
-from benchmarks.data.vocabularies import measure_vocabularies, record, vocabulary_table
-from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
+from benchmarks.data.vocabularies import VocabularyTimes, measure_vocabularies, record, vocabulary_table
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.environments import python
 from benchmarks.harness.facts import CHECKOUT, Facts, machine
@@ -37,25 +39,24 @@ NUM_MERGES = 8000
 MANY_PAIRS = 10_000_000
 NUM_LEARNED_FROM = 30_000
 BATCH_TOKENS = (4096, 25_000)
-OURS, PACKED, PUBLISHED = "seqtrain", "seqtrain, packed", "published"
+PARTS = ("planning", "vocabularies", "collation", "text")
+OURS, PACKED, PUBLISHED, LOOP = "seqtrain", "seqtrain, packed", "published", "loop"
 CLAIMS = (
     Claim("raw text to numbers on all cores, against subword-nmt and a look-up a line", OURS, PUBLISHED, bar=5.0),
 )
 MOST_NANOSECONDS, LEAST_TOKENS = 300, 40e6
 
 
-def measure_planning(folder: Path, most: int) -> list[dict[str, Any]]:
+def measure_planning(folder: Path, most: int) -> Iterator[dict[str, Any]]:
     """Open and plan corpora of 10^3 pairs to `most`, each in a process of its own."""
-    found = []
     for exponent in range(3, 9):
         if 10**exponent > most:
             break
         with tempfile.TemporaryDirectory(dir=folder) as corpus:
             command = [sys.executable, "-m", "benchmarks.data.planning", corpus, str(10**exponent)]
             answer = subprocess.run(command, check=True, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True).stdout
-        found.append(json.loads(answer))
         print(answer, file=sys.stderr, end="", flush=True)
-    return found
+        yield json.loads(answer)
 
 
 def planning_table(found: list[dict[str, Any]]) -> str:
@@ -78,25 +79,22 @@ def planning_table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def measure_collation(folder: Path, num_rounds: int) -> dict[int, Rounds]:
+def measure_collation(folder: Path, num_rounds: int) -> Iterator[tuple[int, Rounds]]:
     """Batches of a corpus of a million pairs, on one core; a round makes about two million tokens."""
     dataset = random_pairs(folder, write_pairs(folder, 1_000_000))
-    found = {}
     for max_tokens in BATCH_TOKENS:
         batches = plan_batches(dataset, max_tokens)
         arms = [
-            LoopArm("loop", dataset, batches),
+            LoopArm(LOOP, dataset, batches),
             CollateArm(OURS, dataset, batches),
             PackedArm(PACKED, dataset, max_tokens),
         ]
-        found[max_tokens] = run_rounds(
-            arms, num_rounds=num_rounds, num_pieces=1_000_000 // max_tokens, num_warmup=20, clock="cpu"
-        )
-    return found
+        num_pieces = 1_000_000 // max_tokens
+        yield max_tokens, run_rounds(arms, num_rounds=num_rounds, num_pieces=num_pieces, num_warmup=20, clock="cpu")
 
 
-def measure_text(folder: Path, num_lines: int, num_rounds: int) -> Rounds:
-    """Raw text to numbers: all cores of this machine, by the clock."""
+def measure_text(folder: Path, num_lines: int, num_rounds: int, keep: Callable[[Rounds], None]) -> Rounds:
+    """Raw text to numbers: all cores of this machine, by the clock; for `keep` see `claims.watched`."""
     interpreter = python("subword_nmt")
     work = TextWork(folder / "text", folder / "codes", folder / "dict.txt", folder)
     write_text(work.text, num_lines)
@@ -110,7 +108,7 @@ def measure_text(folder: Path, num_lines: int, num_rounds: int) -> Rounds:
         num_pieces=1,
         num_warmup=1,
         probe=probe,
-        are_enough=are_enough,
+        are_enough=watched(keep),
     )
     assert filecmp.cmp(ours.output, published.output, shallow=False), "the same bytes come out"
     return rounds
@@ -149,51 +147,109 @@ def verdicts(planning: list[dict[str, Any]], collation: dict[int, Rounds]) -> st
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure all parts and write benchmarks/results/data-DATE.md and .json."""
+class Page:
+    """What was measured so far, and the files that it is written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.planning: list[dict[str, Any]] = []
+        self.vocabularies: list[VocabularyTimes] = []
+        self.collation: dict[int, Rounds] = {}
+        self.text: Rounds | None = None
+        self._path, self._facts = path, machine()
+
+    def write(self, *, is_finished: bool = False) -> None:
+        """Write all that there is."""
+        write_results(self._path, "The data side", self.sections(), self._record(), is_finished=is_finished)
+
+    def sections(self) -> list[str]:
+        """The page's paragraphs."""
+        facts = self._facts
+        sections = [
+            f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, commit {facts['commit']}: "
+            f"`{facts['command']}`."
+        ]
+        if self.planning or self.collation:
+            sections.append(verdicts(self.planning, self.collation))
+        if self.text is not None:
+            sections.append(claims_table(self.text, CLAIMS))
+        if self.planning:
+            sections.append(
+                "## Planning and opening\n\nAn epoch of pairs in batches of 4,096 tokens, processor time of one "
+                "process. Memory is the most that the process held beside the mapped files.\n\n"
+                + planning_table(self.planning)
+            )
+        if self.vocabularies:
+            sections.append("## Vocabularies\n\n" + vocabulary_table(self.vocabularies))
+        for max_tokens, rounds in self.collation.items():
+            sections.append(
+                f"## Collation, batches of {max_tokens:,} tokens\n\nTokens of both sides that are no padding, one "
+                "core, processor time.\n\n" + table(rounds, LOOP, unit="tokens")
+            )
+        if self.text is not None:
+            sections.append(
+                f"## Raw text to numbers\n\n{NUM_MERGES} merges, the same bytes written; megabytes of text, by the "
+                "clock, starts of the processes included.\n\n"
+                + table(self.text, PUBLISHED, unit="MB")
+                + "\n\n"
+                + same_arm_report(self.text, OURS)
+            )
+        return sections
+
+    def _record(self) -> Facts:
+        told: Facts = {"facts": self._facts}
+        if self.planning:
+            told["planning"] = self.planning
+        if self.vocabularies:
+            told["vocabularies"] = record(self.vocabularies)
+        if self.collation:
+            told["collation"] = {
+                str(max_tokens): rounds_record(rounds) for max_tokens, rounds in self.collation.items()
+            }
+        if self.text is not None:
+            told |= {"text": rounds_record(self.text), "claims": claims_record(self.text, CLAIMS)}
+        return told
+
+
+def parse_options(words: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all if none is named")
     parser.add_argument("--rounds", type=int, default=12, help="of collation")
     parser.add_argument("--text-rounds", type=int, default=60, help="at most, of text: see docs/benchmarks.md")
     parser.add_argument("--most", type=int, default=100_000_000, help="pairs of the largest corpus that is planned")
     parser.add_argument("--lines", type=int, default=300_000, help="of the text that is binarised")
-    parser.add_argument("--output", type=Path, default=RESULTS / f"data-{time.strftime('%Y-%m-%d')}.md")
-    arguments = parser.parse_args()
-    facts = machine()
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure the parts, and write data-DATE.md and .json anew after each; some parts have a file of their own."""
+    options = parse_options(words)
+    name = "-".join(["data", *([] if set(options.parts) == set(PARTS) else options.parts)])
+    page = Page(options.output / f"{name}-{time.strftime('%Y-%m-%d')}.md")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        planning = measure_planning(folder, arguments.most)
-        vocabularies = measure_vocabularies(folder)
-        collation = measure_collation(folder, arguments.rounds)
-        text = measure_text(folder, arguments.lines, arguments.text_rounds)
-    sections = [
-        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, commit {facts['commit']}: "
-        f"`{facts['command']}`.",
-        verdicts(planning, collation) + "\n\n" + claims_table(text, CLAIMS),
-        "## Planning and opening\n\nAn epoch of pairs in batches of 4,096 tokens, processor time of one process. "
-        "Memory is the most that the process held beside the mapped files.\n\n" + planning_table(planning),
-        "## Vocabularies\n\n" + vocabulary_table(vocabularies),
-        *(
-            f"## Collation, batches of {max_tokens:,} tokens\n\nTokens of both sides that are no padding, one core, "
-            "processor time.\n\n" + table(rounds, "loop", unit="tokens")
-            for max_tokens, rounds in collation.items()
-        ),
-        f"## Raw text to numbers\n\n{arguments.lines:,} lines, {NUM_MERGES} merges, the same bytes written; megabytes "
-        "of text, by the clock, starts of the processes included.\n\n"
-        + table(text, PUBLISHED, unit="MB")
-        + "\n\n"
-        + same_arm_report(text, OURS),
-    ]
-    results: Facts = {
-        "facts": facts,
-        "planning": planning,
-        "vocabularies": record(vocabularies),
-        "collation": {str(max_tokens): rounds_record(rounds) for max_tokens, rounds in collation.items()},
-        "text": rounds_record(text),
-        "claims": claims_record(text, CLAIMS),
-    }
-    write_results(arguments.output, "The data side", sections, results)
-    print("\n\n".join(sections))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if "planning" in options.parts:
+            for row in measure_planning(folder, options.most):
+                page.planning.append(row)
+                page.write()
+        if "vocabularies" in options.parts:
+            page.vocabularies = measure_vocabularies(folder)
+            page.write()
+        if "collation" in options.parts:
+            for max_tokens, rounds in measure_collation(folder, options.rounds):
+                page.collation[max_tokens] = rounds
+                page.write()
+        if "text" in options.parts:
+
+            def keep(rounds: Rounds) -> None:
+                page.text = rounds
+                page.write()
+
+            page.text = measure_text(folder, options.lines, options.text_rounds, keep)
+    page.write(is_finished=True)
+    print("\n\n".join(page.sections()))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.decoding.contestants import CTRANSLATE2, JOEYNMT, OURS, REORDERING, Contestant, running
 from benchmarks.decoding.exchange import Job, read_hypotheses
 from benchmarks.decoding.trained import DATA, find_checkpoint, measure_bleu, write_job
-from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Block, Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
@@ -51,6 +52,13 @@ class Texts:
 
     bleu: float
     num_same: int
+
+
+class Write(Protocol):
+    """Writes a page's sections and their record, as they are so far unless `is_finished`."""
+
+    def __call__(self, sections: Sequence[str], record: Facts, *, is_finished: bool) -> None:
+        """Write them anew."""
 
 
 class Contest:
@@ -96,11 +104,11 @@ class Contest:
         allowed = [one for one in contestants if keeps_bleu(texts[one.name], texts[whole.name])]
         return sorted(allowed, key=lambda one: -self.scouted[one.name].speed(self.options.clock))[:number]
 
-    def final(self, contestants: Sequence[Contestant]) -> Rounds:
-        """The rounds that count; the first contestant takes part twice."""
+    def final(self, contestants: Sequence[Contestant], keep: Callable[[Rounds], None]) -> Rounds:
+        """The rounds that count; the first contestant takes part twice. For `keep` see `claims.watched`."""
         first = contestants[0]
         entries = [(first.name, first), (first.name + AGAIN, first), *((one.name, one) for one in contestants[1:])]
-        return self._run(entries, self.options.rounds, are_enough)
+        return self._run(entries, self.options.rounds, keep)
 
     def side(self, contestants: Sequence[Contestant]) -> Rounds:
         """Rounds of which ratios are told that are held to nothing."""
@@ -119,8 +127,9 @@ class Contest:
         self,
         entries: Sequence[tuple[str, Contestant]],
         num_rounds: int,
-        until: Callable[[Rounds], bool] | None = None,
+        keep: Callable[[Rounds], None] | None = None,
     ) -> Rounds:
+        """So many rounds, or fewer where they are kept: those are a final's."""
         options = self.options
         with running(self.folder, options.threads, options.pieces, entries) as arms:
             return run_rounds(
@@ -130,32 +139,32 @@ class Contest:
                 num_warmup=1,
                 probe=self._probe,
                 clock=options.clock,
-                are_enough=until,
+                are_enough=None if keep is None else watched(keep),
             )
 
 
-def against_ctranslate2(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
+def against_ctranslate2(checkpoint: Path, options: argparse.Namespace, write: Write) -> None:
     """Log-probability over length; ours in all precisions, with and without the ancestry mask."""
     contest = Contest("over-length", checkpoint, 1.0, options)
     ours, theirs = contest.scout(chosen_forms(options.ours)), contest.scout(CTRANSLATE2)
     (reordering,) = contest.scout([REORDERING])
     side = contest.side([ours[0], reordering, theirs[0]])
     best = contest.fastest(ours, ours[0], NUM_FINALISTS)
-    rounds = contest.final([*best, *theirs])
-    fastest = rounds.fastest([one.name for one in best])
     side_claims = [
         Claim(f"{ours[0].name} / the same, reordering", ours[0].name, reordering.name),
         Claim(f"{ours[0].name} / {theirs[0].name}", ours[0].name, theirs[0].name),
     ]
-    claims = [
-        Claim(f"{fastest} / {theirs[0].name}", fastest, theirs[0].name, 1.3),
-        Claim(f"{fastest} / {theirs[1].name}", fastest, theirs[1].name, 1.0),
-    ]
-    contestants = [*ours, reordering, *theirs]
-    return report(contest, "Score: log-probability over length", contestants, [(rounds, claims), (side, side_claims)])
+
+    def claims_of(rounds: Rounds) -> list[Claim]:
+        fastest = rounds.fastest([one.name for one in best])
+        bars = zip(theirs, (1.3, 1.0), strict=True)
+        return [Claim(f"{fastest} / {peer.name}", fastest, peer.name, bar) for peer, bar in bars]
+
+    page = Page(contest, "Score: log-probability over length", [*ours, reordering, *theirs], claims_of)
+    page.run([*best, *theirs], write, side=(side, side_claims))
 
 
-def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list[str], Facts]:
+def against_joeynmt(checkpoint: Path, options: argparse.Namespace, write: Write) -> None:
     """Log-probability alone."""
     fewer = {"sentences": min(options.sentences, SLOW_SENTENCES), "pieces": SLOW_PIECES}
     contest = Contest("no-penalty", checkpoint, 0.0, argparse.Namespace(**{**vars(options), **fewer}))
@@ -163,8 +172,7 @@ def against_joeynmt(checkpoint: Path, options: argparse.Namespace) -> tuple[list
     (best,) = contest.fastest(ours, ours[0], 1)
     (peer,) = contest.fastest(theirs, theirs[0], 1)
     claims = [Claim(f"{best.name} / {peer.name}", best.name, peer.name, 3.0)]
-    rounds = contest.final([best, peer])
-    return report(contest, "Score: log-probability", [*ours, *theirs], [(rounds, claims)])
+    Page(contest, "Score: log-probability", [*ours, *theirs], lambda _: claims).run([best, peer], write)
 
 
 def chosen_forms(names: Sequence[str]) -> list[Contestant]:
@@ -177,28 +185,57 @@ def keeps_bleu(texts: Texts, whole: Texts) -> bool:
     return abs(texts.bleu - whole.bleu) <= MAX_BLEU_CHANGE
 
 
-def report(
-    contest: Contest, title: str, contestants: Sequence[Contestant], found: Sequence[tuple[Rounds, Sequence[Claim]]]
-) -> tuple[list[str], Facts]:
-    """The Markdown and the record of one contest; of the rounds, the first are those that count."""
-    texts = contest.texts([one.name for one in contestants], reference=contestants[0].name)
-    rounds = found[0][0]
-    sections = [
-        f"## {title}",
-        texts_table(contest, texts, contestants),
-        *(claims_table(*one) for one in found),
-        same_arm_report(rounds, next(iter(rounds.blocks))),
-        *(table(one, next(iter(one.blocks)), unit="output tokens") for one, _ in found),
-    ]
-    record: Facts = {
-        "num_sentences": len(contest.references),
-        "texts": {name: vars(one) for name, one in texts.items()},
-        "arms": contest.facts,
-        "claims": [claim for one in found for claim in claims_record(*one)],
-        "rounds": [rounds_record(one) for one, _ in found],
-        "scouting": {name: asdict(block) for name, block in contest.scouted.items()},
-    }
-    return sections, record
+class Page:
+    """What is told of one contest, once its contestants have been scouted."""
+
+    def __init__(
+        self,
+        contest: Contest,
+        title: str,
+        contestants: Sequence[Contestant],
+        claims_of: Callable[[Rounds], Sequence[Claim]],
+    ) -> None:
+        self._contest, self._title, self._contestants, self._claims_of = contest, title, contestants, claims_of
+        self._texts = contest.texts([one.name for one in contestants], reference=contestants[0].name)
+
+    def run(
+        self, finalists: Sequence[Contestant], write: Write, side: tuple[Rounds, Sequence[Claim]] | None = None
+    ) -> None:
+        """Run the final, and write the page whenever there are rounds to keep.
+
+        Args:
+            finalists: Who takes part; the first does twice.
+            write: Where to.
+            side: Rounds that are told beside the final's.
+        """
+
+        def found(rounds: Rounds) -> list[tuple[Rounds, Sequence[Claim]]]:
+            return [(rounds, self._claims_of(rounds)), *([] if side is None else [side])]
+
+        def keep(rounds: Rounds) -> None:
+            write(*self._report(found(rounds)), is_finished=False)
+
+        write(*self._report(found(self._contest.final(finalists, keep))), is_finished=True)
+
+    def _report(self, found: Sequence[tuple[Rounds, Sequence[Claim]]]) -> tuple[list[str], Facts]:
+        """The Markdown and the record; of the rounds, the first are those that count."""
+        contest, rounds = self._contest, found[0][0]
+        sections = [
+            f"## {self._title}",
+            texts_table(contest, self._texts, self._contestants),
+            *(claims_table(*one) for one in found),
+            same_arm_report(rounds, next(iter(rounds.blocks))),
+            *(table(one, next(iter(one.blocks)), unit="output tokens") for one, _ in found),
+        ]
+        record: Facts = {
+            "num_sentences": len(contest.references),
+            "texts": {name: vars(one) for name, one in self._texts.items()},
+            "arms": contest.facts,
+            "claims": [claim for one in found for claim in claims_record(*one)],
+            "rounds": [rounds_record(one) for one, _ in found],
+            "scouting": {name: asdict(block) for name, block in contest.scouted.items()},
+        }
+        return sections, record
 
 
 def texts_table(contest: Contest, texts: dict[str, Texts], contestants: Sequence[Contestant]) -> str:
@@ -265,21 +302,38 @@ def main(words: list[str] | None = None) -> None:
         checkpoint, origin = options.checkpoint, "/".join(options.checkpoint.parts[-3:])
     contests = {"ctranslate2": (against_ctranslate2, CTRANSLATE2[0]), "joeynmt": (against_joeynmt, JOEYNMT[0])}
     for peer in options.peers:
-        facts, start = machine(), time.time()
         run, whole = contests[peer]
-        sections, record = run(checkpoint, options)
         same = [OURS[0].name, whole.name, *([REORDERING.name] if peer == "ctranslate2" else [])]
-        told = ("date", "commit", "cpu", "cores", "load", "torch", "python", "environment")
+        run(checkpoint, options, writer(peer, origin, same, options))
+
+
+def writer(peer: str, origin: str, same: Sequence[str], options: argparse.Namespace) -> Write:
+    """What writes the results of one peer.
+
+    Args:
+        peer: Its name in the files' names.
+        origin: Of the weights.
+        same: The contestants that must write the same texts.
+        options: Of the command line.
+    """
+    facts, start = machine(), time.time()
+    path = options.output / f"generate-{peer}-threads-{options.threads}-{time.strftime('%Y-%m-%d')}.md"
+    told = ("date", "commit", "cpu", "cores", "load", "torch", "python", "environment")
+
+    def write(sections: Sequence[str], record: Facts, *, is_finished: bool) -> None:
         head = [
             f"```\n{facts['command']}\n```",
             ", ".join(f"{name} {facts[name]}" for name in told),
             f"Weights: {origin}. Beam {options.beam}, threads: {options.threads}, clock: {options.clock}; "
             f"{(time.time() - start) / 60:.0f} minutes.",
         ]
-        sections += require_same_texts(record, same)
-        path = options.output / f"generate-{peer}-threads-{options.threads}-{time.strftime('%Y-%m-%d')}.md"
-        write_results(path, f"Decoding speed against {peer}", [*head, *sections], {**facts, "model": origin, **record})
-        print("\n\n".join(sections), flush=True)
+        whole = [*head, *sections, *require_same_texts(record, same)]
+        title = f"Decoding speed against {peer}"
+        write_results(path, title, whole, {**facts, "model": origin, **record}, is_finished=is_finished)
+        if is_finished:
+            print("\n\n".join(whole), flush=True)
+
+    return write
 
 
 if __name__ == "__main__":

@@ -150,25 +150,30 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the Markdown and JSON files")
     options = parser.parse_args()
     facts = machine()
-    sections = [
+    head = (
         f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, one thread, commit {facts['commit']}: "
         f"`{facts['command']}`. One encoder and one decoder layer of width {options.width}, pairs of 2 to {LONGEST} "
         f'tokens a side; "times" is the factor from line to line. The clock: {options.clock}.'
-    ]
+    )
+    path = options.output / f"growth-{time.strftime('%Y-%m-%d')}.md"
     record: Facts = {"facts": facts}
+    tables: dict[str, str] = {}
+
+    def write(*, is_finished: bool) -> list[str]:
+        sections = [head, *tables.values(), CAUSES]
+        write_results(path, "What grows with the data", sections, record, is_finished=is_finished)
+        return sections
+
     for what, sizes in (("examples", options.examples), ("vocabulary entries", options.types)):
         found = []
         for size in sizes:
             counts = (size, FEW_TYPES) if what == "examples" else (FEW_EXAMPLES, size)
             found.append(measure(*counts, num_updates=options.updates, width=options.width, clock=options.clock))
             print(found[-1], flush=True)
-        if found:
-            sections.append(growth_table(what, sizes, found))
+            tables[what] = growth_table(what, sizes[: len(found)], found)
             record[what] = [asdict(figures) for figures in found]
-    sections.append(CAUSES)
-    print("\n\n".join(sections))
-    path = options.output / f"growth-{time.strftime('%Y-%m-%d')}.md"
-    write_results(path, "What grows with the data", sections, record)
+            write(is_finished=False)
+    print("\n\n".join(write(is_finished=True)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Block, Rounds, run_rounds
 from benchmarks.harness.facts import CHECKOUT, Facts, machine
 from benchmarks.harness.report import RESULTS, rounds_record, write_results
@@ -81,25 +81,30 @@ def main() -> None:
         CommandArm(CONFIG, ("-m", "seqtrain.train", "--cfg", "job")),
         CommandArm(HELP, ("-m", "seqtrain.train", "--help")),
     ]
+    path = arguments.output / f"start-{time.strftime('%Y-%m-%d')}.md"
+
+    def write(rounds: Rounds, *, is_finished: bool = False) -> None:
+        sections = [
+            f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {arguments.clock} clock, "
+            f"commit {facts['commit']}: `{facts['command']}`. Ratios of speeds: 0.5 is twice the time.",
+            claims_table(rounds, CLAIMS),
+            times_table(rounds),
+            same_arm_report(rounds, BARE),
+        ]
+        record: Facts = {"facts": facts, "claims": claims_record(rounds, CLAIMS), "rounds": rounds_record(rounds)}
+        write_results(path, "How fast commands come up", sections, record, is_finished=is_finished)
+        if is_finished:
+            print("\n\n".join(sections))
+
     rounds = run_rounds(
         arms,
         num_rounds=arguments.rounds,
         num_pieces=1,
         num_warmup=2,
         clock=arguments.clock,
-        are_enough=are_enough,
+        are_enough=watched(write),
     )
-    sections = [
-        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {arguments.clock} clock, "
-        f"commit {facts['commit']}: `{facts['command']}`. Ratios of speeds: 0.5 is twice the time.",
-        claims_table(rounds, CLAIMS),
-        times_table(rounds),
-        same_arm_report(rounds, BARE),
-    ]
-    print("\n\n".join(sections))
-    record: Facts = {"facts": facts, "claims": claims_record(rounds, CLAIMS), "rounds": rounds_record(rounds)}
-    path = arguments.output / f"start-{time.strftime('%Y-%m-%d')}.md"
-    write_results(path, "How fast commands come up", sections, record)
+    write(rounds, is_finished=True)
 
 
 if __name__ == "__main__":

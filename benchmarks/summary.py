@@ -55,10 +55,11 @@ def read_lines(folder: Path) -> list[Line]:
     """All claims of the newest results in a folder."""
     lines = []
     for benchmark, (date, path) in newest(list(folder.glob("*.json"))).items():
-        for claim in json.loads(path.read_text(encoding="utf-8")).get("claims", []):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for claim in record.get("claims", []):
             median, low, high = claim["interval"]
-            interval = median, low, high
-            lines.append(Line(benchmark, date, claim["statement"], interval, claim["bar"], claim["verdict"]))
+            verdict = claim["verdict"] if record.get("is_finished", True) else f"unfinished, {claim['verdict']}"
+            lines.append(Line(benchmark, date, claim["statement"], (median, low, high), claim["bar"], verdict))
     return lines
 
 

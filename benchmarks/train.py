@@ -16,11 +16,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.claims import AGAIN, Claim, are_enough, claims_record, claims_table, same_arm_report
+from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
@@ -58,6 +58,7 @@ class Contest:
         )
         self.ours, self.peers = ours_of(self.settings), peers_of(self.settings, options.peers)
         self.arms: dict[str, Facts] = {}
+        self._start = time.time()
         self._probe = Probe(options.threads, options.device, options.clock)
 
     def entries(self, peers: list[Contestant], precision: Precision) -> list[Entry]:
@@ -71,11 +72,16 @@ class Contest:
         entries = self.entries([*ours, *self.peers], precision)
         # A GPU has no memory for all at once, and nobody else to share it with: there each runs by itself.
         groups = [[entry] for entry in entries] if self.options.device == "cuda" else [entries]
-        blocks = [self._run(group, is_final=False).blocks for group in groups]
+        blocks = [self._run(group).blocks for group in groups]
         return Rounds({name: own for group in blocks for name, own in group.items()}, self.options.clock)
 
-    def final(self, chosen: Chosen) -> Rounds:
-        """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers."""
+    def final(self, chosen: Chosen, keep: Callable[[Rounds], object]) -> Rounds:
+        """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers.
+
+        Args:
+            chosen: By `choose`, for each precision.
+            keep: See `claims.watched`.
+        """
         by_name = {peer.name: peer for peer in (*self.ours, *self.peers)}
         entries: list[Entry] = []
         for precision, (our_name, peer_names) in chosen.items():
@@ -84,7 +90,7 @@ class Contest:
             again = (mine[0] + AGAIN, *mine[1:])
             is_last = precision == list(chosen)[-1]
             entries += [mine, *([again] if is_last else []), *others]  # what is compared runs close to one another
-        return self._run(entries, is_final=True)
+        return self._run(entries, keep)
 
     def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, list[str]]:
         """The names of seqtrain's fastest form and of the fastest peers, fastest first."""
@@ -93,54 +99,67 @@ class Contest:
         )
         return ours[0], peers[:NUM_FINALISTS]
 
-    def _run(self, entries: list[Entry], *, is_final: bool) -> Rounds:
+    def report(self, chosen: Chosen, scouting: dict[Precision, Rounds], rounds: Rounds) -> tuple[list[str], Facts]:
+        """The sections of the page, and the record, of scouting and as many rounds of the final as there are."""
+        options = self.options
+        claims = make_claims(self.settings.shape.name, rounds, chosen)
+        label = next(name for name in rounds.blocks if name + AGAIN in rounds.blocks)
+        same = same_arm_report(rounds, label)
+        baseline = rounds.fastest([claim.baseline for claim in claims])
+        sections = [
+            f"## {self.settings.shape.name}",
+            f"{self.origin}; {self.settings.shape.num_parameters:,} parameters; "
+            f"{options.max_tokens:,} tokens a batch, {options.updates} updates a block; "
+            f"{(time.time() - self._start) / 60:.0f} minutes.",
+            claims_table(rounds, claims),
+            same,
+            table(rounds, baseline, unit="target tokens"),
+            arms_table(self.arms, [*scouting.values(), rounds]),
+            *(f"Scouting, {precision}:\n\n{_scouting_table(found)}" for precision, found in scouting.items()),
+        ]
+        record: Facts = {
+            "shape": vars(self.settings.shape),
+            "batches": self.origin,
+            "options": {name: str(value) for name, value in vars(options).items() if name != "output"},
+            "arms": self.arms,
+            "claims": claims_record(rounds, claims),
+            "same_arm": same,
+            "rounds": rounds_record(rounds),
+            "scouting": {precision: rounds_record(found) for precision, found in scouting.items()},
+        }
+        return sections, record
+
+    def _run(self, entries: list[Entry], keep: Callable[[Rounds], object] | None = None) -> Rounds:
+        """Rounds of these; they are a final's where they are kept."""
         options = self.options
         with running(entries) as arms:
-            rounds = run_rounds(
+            self.arms.update({arm.name: arm.facts for arm in arms})  # they grow with every block
+            return run_rounds(
                 arms,
-                num_rounds=options.rounds if is_final else options.scouting_rounds,
+                num_rounds=options.scouting_rounds if keep is None else options.rounds,
                 num_pieces=options.updates,
-                num_warmup=options.warmup if is_final else options.scouting_warmup,
+                num_warmup=options.scouting_warmup if keep is None else options.warmup,
                 probe=self._probe,
                 clock=options.clock,
-                are_enough=are_enough if is_final else None,
+                are_enough=None if keep is None else watched(keep),
             )
-            self.arms.update({arm.name: dict(arm.facts) for arm in arms})
-        return rounds
 
 
-def run_contest(shape: str, options: argparse.Namespace) -> tuple[list[str], Facts]:
-    """The sections of the report on one shape, and its record."""
-    start, contest = time.time(), Contest(shape, options)
+def run_contest(shape: str, options: argparse.Namespace) -> list[str]:
+    """Write one shape's result, anew as its rounds come; the sections of it."""
+    facts, contest = machine(), Contest(shape, options)
+    path = options.output / f"train-{options.device}-{shape}-{time.strftime('%Y-%m-%d')}.md"
+    head = [f"```\n{facts['command']}\n```", _described(facts)]
     scouting = {precision: contest.scout(precision) for precision in options.precisions}
     chosen = {precision: contest.choose(precision, rounds) for precision, rounds in scouting.items()}
-    rounds = contest.final(chosen)
-    claims = make_claims(shape, rounds, chosen)
-    label = next(name for name in rounds.blocks if name + AGAIN in rounds.blocks)
-    same = same_arm_report(rounds, label)
-    baseline = rounds.fastest([claim.baseline for claim in claims])
-    sections = [
-        f"## {shape}",
-        f"{contest.origin}; {contest.settings.shape.num_parameters:,} parameters; "
-        f"{options.max_tokens:,} tokens a batch, {options.updates} updates a block; "
-        f"{(time.time() - start) / 60:.0f} minutes.",
-        claims_table(rounds, claims),
-        same,
-        table(rounds, baseline, unit="target tokens"),
-        arms_table(contest.arms, [*scouting.values(), rounds]),
-        *(f"Scouting, {precision}:\n\n{_scouting_table(found)}" for precision, found in scouting.items()),
-    ]
-    record: Facts = {
-        "shape": vars(contest.settings.shape),
-        "batches": contest.origin,
-        "options": {name: str(value) for name, value in vars(options).items() if name != "output"},
-        "arms": contest.arms,
-        "claims": claims_record(rounds, claims),
-        "same_arm": same,
-        "rounds": rounds_record(rounds),
-        "scouting": {precision: rounds_record(found) for precision, found in scouting.items()},
-    }
-    return sections, record
+
+    def write(rounds: Rounds, *, is_finished: bool = False) -> list[str]:
+        sections, record = contest.report(chosen, scouting, rounds)
+        title = f"Training speed: {shape}"
+        write_results(path, title, [*head, *sections], {**facts, **record}, is_finished=is_finished)
+        return sections
+
+    return write(contest.final(chosen, keep=write), is_finished=True)
 
 
 def _fastest_first(rounds: Rounds, names: list[str], precision: Precision) -> list[str]:
@@ -223,12 +242,7 @@ def main(words: list[str] | None = None) -> None:
     """Run the contests, and write one result for each shape."""
     options = parse_options(words)
     for shape in options.shapes:
-        facts = machine()
-        sections, record = run_contest(shape, options)
-        path = options.output / f"train-{options.device}-{shape}-{time.strftime('%Y-%m-%d')}.md"
-        command = f"```\n{facts['command']}\n```"
-        write_results(path, f"Training speed: {shape}", [command, _described(facts), *sections], {**facts, **record})
-        print("\n\n".join(sections), flush=True)
+        print("\n\n".join(run_contest(shape, options)), flush=True)
 
 
 def _described(facts: Facts) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.harness.contest import Rounds
@@ -31,7 +32,7 @@ class Claim:
 
     def verdict(self, rounds: Rounds) -> str:
         """In a word or two: whether the rounds show it."""
-        if not all(_ties(rounds, name) for name in _twice(rounds)):
+        if not all(_is_valid(rounds, name) for name in _twice(rounds)):
             return "void: A/A"
         if not self.bar:
             return ""
@@ -46,8 +47,26 @@ def are_enough(rounds: Rounds) -> bool:
 
     It depends on how narrow that is and on nothing else: rounds that went on until a claim held would show anything.
     """
-    widths = [rounds.interval(name + AGAIN, name).width for name in _twice(rounds)]
-    return max(widths) < MAX_WIDTH_OF_SAME and all(len(own) >= LEAST_ROUNDS for own in rounds.blocks.values())
+    return all(_is_known(rounds, name) for name in _twice(rounds))
+
+
+def watched(keep: Callable[[Rounds], object]) -> Callable[[Rounds], bool]:
+    """What `run_rounds` asks, for a contest with an A/A run.
+
+    Args:
+        keep: Given the rounds so far each time, to write them down: a benchmark that is killed loses two at most.
+
+    Returns:
+        `are_enough`, which also tells on stderr how far the rounds are from it.
+    """
+
+    def watch(rounds: Rounds) -> bool:
+        widths = [f"{rounds.interval(name + AGAIN, name).width:.1%}" for name in _twice(rounds)]
+        print(f"{max(map(len, rounds.blocks.values()))} rounds, A/A {', '.join(widths)} wide", file=sys.stderr)
+        keep(rounds)
+        return are_enough(rounds)
+
+    return watch
 
 
 def claims_table(rounds: Rounds, claims: Sequence[Claim]) -> str:
@@ -90,11 +109,12 @@ def same_arm_report(rounds: Rounds, name: str) -> str:
     """What the A/A run says: the same contestant twice must tie, and narrowly."""
     interval = rounds.interval(name + AGAIN, name)
     contains = "contains 1" if interval.contains(1.0) else "does not contain 1"
-    verdict = "valid" if _ties(rounds, name) else "void"
+    verdict = "valid" if _is_valid(rounds, name) else "void"
     bounds = f"{interval.median:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
     return (
         f"A/A: {name} against itself {bounds}, which {contains}; "
-        f"its width is {interval.width:.1%} ({MAX_WIDTH_OF_SAME:.0%} at most). The session is {verdict}."
+        f"its width is {interval.width:.1%} ({MAX_WIDTH_OF_SAME:.0%} at most), of {len(rounds.blocks[name])} rounds "
+        f"({LEAST_ROUNDS} at least). The session is {verdict}."
     )
 
 
@@ -103,9 +123,13 @@ def _twice(rounds: Rounds) -> list[str]:
     return [name for name in rounds.blocks if name + AGAIN in rounds.blocks]
 
 
-def _ties(rounds: Rounds, name: str) -> bool:
-    interval = rounds.interval(name + AGAIN, name)
-    return interval.contains(1.0) and interval.width < MAX_WIDTH_OF_SAME
+def _is_known(rounds: Rounds, name: str) -> bool:
+    is_narrow = rounds.interval(name + AGAIN, name).width < MAX_WIDTH_OF_SAME
+    return is_narrow and len(rounds.blocks[name]) >= LEAST_ROUNDS
+
+
+def _is_valid(rounds: Rounds, name: str) -> bool:
+    return _is_known(rounds, name) and rounds.interval(name + AGAIN, name).contains(1.0)
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:

@@ -103,7 +103,7 @@ def run_rounds(
         num_warmup: Pieces that are done before, and not counted.
         probe: Does a fixed piece of work, and says how long it took.
         clock: Of the rounds.
-        are_enough: Asked after every second round; yes ends them.
+        are_enough: Asked after every second round; yes ends them. See `claims.watched`.
     """
     blocks: dict[str, list[Block]] = {arm.name: [] for arm in arms}
     for arm in arms:

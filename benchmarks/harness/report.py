@@ -14,6 +14,8 @@ from benchmarks.harness.facts import Facts
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
+_UNFINISHED = "**Unfinished**: the benchmark was still running when this was written, or was ended before its time."
+
 
 def table(rounds: Rounds, baseline: str, *, unit: str) -> str:
     """A Markdown table: the speed of each arm in `unit` a second, and its ratio to the baseline."""
@@ -28,11 +30,21 @@ def table(rounds: Rounds, baseline: str, *, unit: str) -> str:
     return "\n".join(lines)
 
 
-def write_results(path: Path, title: str, sections: Sequence[str], record: Facts) -> None:
-    """Write a Markdown file of these sections, and the record as JSON beside it."""
+def write_results(path: Path, title: str, sections: Sequence[str], record: Facts, *, is_finished: bool = True) -> None:
+    """Write a Markdown file of these sections, and the record as JSON beside it; each is there whole or not at all.
+
+    Args:
+        path: Of the Markdown file.
+        title: Its heading.
+        sections: Its paragraphs.
+        record: The same and more, for programs.
+        is_finished: No for what is written while the benchmark still runs: both files say so.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    path.write_text("\n\n".join([f"# {title}", *sections]) + "\n", encoding="utf-8")
+    head = [f"# {title}", *([] if is_finished else [_UNFINISHED])]
+    told = {**record, **({} if is_finished else {"is_finished": False})}
+    _write(path.with_suffix(".json"), json.dumps(told, indent=1) + "\n")
+    _write(path, "\n\n".join([*head, *sections]) + "\n")
 
 
 def rounds_record(rounds: Rounds) -> Facts:
@@ -47,3 +59,9 @@ def rounds_of(record: dict[str, Any]) -> Rounds:
         for name, own in record["blocks"].items()
     }
     return Rounds(blocks, record["clock"])
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

@@ -12,6 +12,7 @@ from benchmarks.harness.claims import (
     claims_record,
     claims_table,
     same_arm_report,
+    watched,
 )
 from benchmarks.harness.contest import Block, Rounds
 
@@ -61,12 +62,25 @@ def test_a_record_has_the_interval_and_none_of_steady_rounds_where_there_were_no
 @pytest.mark.parametrize(
     ("ratios", "told"),
     [
-        ((0.99, 1.0, 1.01), "which contains 1; its width is 2.0% (4% at most). The session is valid."),
-        ((0.9, 1.0, 1.1), "which contains 1; its width is 20.0% (4% at most). The session is void."),
-        ((1.01, 1.01, 1.02), "does not contain 1; its width is 1.0% (4% at most). The session is void."),
+        (
+            [0.99, 1.01] * 10,
+            "contains 1; its width is 2.0% (4% at most), of 20 rounds (20 at least). The session is valid.",
+        ),
+        (
+            [0.99, 1.01] * 9,
+            "contains 1; its width is 2.0% (4% at most), of 18 rounds (20 at least). The session is void.",
+        ),
+        (
+            [0.9, 1.1] * 10,
+            "contains 1; its width is 20.0% (4% at most), of 20 rounds (20 at least). The session is void.",
+        ),
+        (
+            [1.01, 1.02] * 10,
+            "does not contain 1; its width is 1.0% (4% at most), of 20 rounds (20 at least). The session is void.",
+        ),
     ],
 )
-def test_the_same_arm_twice_must_tie_narrowly(ratios: tuple[float, ...], told: str) -> None:
+def test_the_same_arm_twice_must_tie_narrowly_and_often(ratios: list[float], told: str) -> None:
     assert same_arm_report(rounds_of_same_arm(*ratios), "peer").endswith(told)
 
 
@@ -78,8 +92,9 @@ def rounds_of_same_arm(*ratios: float) -> Rounds:
 
 def test_a_claim_is_void_where_the_same_arm_twice_does_not_tie() -> None:
     claim = Claim("ours / peer", "ours", "peer", 0.5)
-    assert claim.verdict(rounds_of_same_arm(0.9, 1.0, 1.1)) == "void: A/A"
-    assert claim.verdict(rounds_of_same_arm(0.99, 1.0, 1.01)) == "shown"
+    assert claim.verdict(rounds_of_same_arm(*[0.9, 1.1] * 10)) == "void: A/A"
+    assert claim.verdict(rounds_of_same_arm(*[0.99, 1.01] * 9)) == "void: A/A"
+    assert claim.verdict(rounds_of_same_arm(*[0.99, 1.01] * 10)) == "shown"
 
 
 @pytest.mark.parametrize(
@@ -93,3 +108,12 @@ def test_a_claim_is_void_where_the_same_arm_twice_does_not_tie() -> None:
 )
 def test_rounds_are_enough_when_the_same_arm_twice_is_known_narrowly(ratios: list[float], is_enough: bool) -> None:
     assert are_enough(rounds_of_same_arm(*ratios)) is is_enough
+
+
+def test_rounds_are_kept_as_they_come_and_the_width_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    kept: list[Rounds] = []
+    watch = watched(kept.append)
+    few, many = rounds_of_same_arm(0.9, 1.1), rounds_of_same_arm(*[0.99, 1.01] * 10)
+    assert [watch(few), watch(many)] == [False, True]
+    assert kept == [few, many]
+    assert capsys.readouterr().err == "2 rounds, A/A 20.0% wide\n20 rounds, A/A 2.0% wide\n"

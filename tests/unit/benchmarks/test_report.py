@@ -32,3 +32,13 @@ def test_results_are_a_page_and_the_record_beside_it(tmp_path: Path) -> None:
     write_results(tmp_path / "new" / "a-2026-01-02.md", "Title", ["one", "two"], {"cores": 2})
     assert (tmp_path / "new" / "a-2026-01-02.md").read_text() == "# Title\n\none\n\ntwo\n"
     assert json.loads((tmp_path / "new" / "a-2026-01-02.json").read_text()) == {"cores": 2}
+
+
+def test_results_of_a_benchmark_that_still_runs_say_so_and_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a-2026-01-02.md"
+    write_results(path, "Title", ["one"], {"cores": 2}, is_finished=False)
+    assert "**Unfinished**" in path.read_text()
+    assert json.loads(path.with_suffix(".json").read_text()) == {"cores": 2, "is_finished": False}
+    write_results(path, "Title", ["one"], {"cores": 2})
+    assert path.read_text() == "# Title\n\none\n"
+    assert sorted(tmp_path.iterdir()) == [path.with_suffix(".json"), path]

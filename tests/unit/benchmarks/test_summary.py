@@ -23,6 +23,8 @@ def test_claims_are_read_and_results_without_any_left_out(tmp_path: Path) -> Non
     (tmp_path / "speed-2026-01-02.json").write_text(json.dumps(record))
     (tmp_path / "other-2026-01-02.json").write_text("{}")
     assert read_lines(tmp_path) == [Line("speed", "2026-01-02", "a / b", (2.0, 1.9, 2.1), 1.5, "shown")]
+    (tmp_path / "speed-2026-01-02.json").write_text(json.dumps({**record, "is_finished": False}))
+    assert [line.verdict for line in read_lines(tmp_path)] == ["unfinished, shown"]
 
 
 def test_a_row_has_the_interval_and_the_bar_if_there_is_one() -> None:
