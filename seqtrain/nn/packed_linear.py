@@ -3,8 +3,8 @@
 Shapes: R rows, K input features, N output features.
 
 On a CPU with AVX-512 oneDNN keeps the weight in the order in which its kernels read it. Weights may also be held as
-8-bit integers: y = s_x s_w (q_x q_w') + b, with a scale s_w for each output feature and one s_x for all rows, which is
-found as they come (Jacob et al., 2018, https://arxiv.org/abs/1712.05877).
+8-bit integers: y = s_x s_w (q_x q_w') + b, with a scale s_w for each output feature and s_x for each row, which is found
+as the rows come (Jacob et al., 2018, https://arxiv.org/abs/1712.05877). A row's result does not depend on the others.
 """
 
 from __future__ import annotations
@@ -99,29 +99,26 @@ class _Int8Linear(PackedLinear):
         self._bias = None if bias is None else bias.clone()
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        product = self._multiply(x, "none")
-        return product if residual is None else product.add_(residual)
-
-    def relu(self, x: Tensor) -> Tensor:
-        return self._multiply(x, "relu")
-
-    def _multiply(self, x: Tensor, activation: str) -> Tensor:
         x = x.float()
-        scale = max(float(x.abs().amax()) / 127, torch.finfo(torch.float32).tiny)
-        rounded = torch.add(_ZERO_POINT + 0.5, x, alpha=1 / scale).to(torch.uint8)  # cutting off rounds, as all is > 0
+        scales = x.abs().amax(dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny).div_(127)  # (R, 1)
+        rounded = (x / scales).add_(_ZERO_POINT + 0.5).to(torch.uint8)  # cutting off rounds, as all is positive
         product: Tensor = torch.ops.onednn.qlinear_pointwise.default(
             rounded,
-            scale,
+            1.0,
             _ZERO_POINT,
             self._weight,
             self._scales,
             self._zero_points,
-            self._bias,
+            None,  # the bias is added after the rows are scaled
             1.0,
             0,
             torch.float32,
-            activation,
+            "none",
             [],
             "",
         )
-        return product
+        if self._bias is None:
+            product.mul_(scales)
+        else:
+            torch.addcmul(self._bias, product, scales, out=product)
+        return product if residual is None else product.add_(residual)

@@ -39,13 +39,21 @@ def test_integers_err_by_half_a_step_a_factor() -> None:
     x, weight, bias = parts()
     packed, expected = pack_linear(weight, bias, torch.float32, int8=True), functional.linear(x, weight, bias)
     # each factor is off by a uniform error of a step's width, a 127th of the greatest: the variances add up
-    step = x.abs().max() / 127, weight.abs().amax(dim=1) / 127
+    step = x.abs().amax(dim=1, keepdim=True) / 127, weight.abs().amax(dim=1) / 127
     deviation = ((step[0] ** 2 * (weight**2).sum(1) + step[1] ** 2 * (x**2).sum(1, keepdim=True)) / 12).sqrt()
     for found, wanted in ((packed(x), expected), (packed(x, torch.ones(ROWS, OUTPUTS)), expected + 1)):
         error = (found - wanted) / deviation
         assert error.abs().max() < 6
         assert 0.9 < error.std() < 1.1
     assert packed.relu(x).min() == 0
+
+
+@needs_int8
+def test_a_row_gives_the_same_beside_any_others() -> None:
+    x, weight, bias = parts()
+    x[ROWS // 2 :] *= 1000
+    packed = pack_linear(weight, bias, torch.float32, int8=True)
+    assert torch.equal(packed(x)[:5], packed(x[:5]))
 
 
 @needs_int8
