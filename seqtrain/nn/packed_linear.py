@@ -3,8 +3,8 @@
 Shapes: R rows, K input features, N output features.
 
 On a CPU with AVX-512 oneDNN keeps the weight in the order in which its kernels read it. Weights may also be held as
-8-bit integers: y = s_x s_w (q_x q_w') + b, with a scale s_w for each output feature and s_x for each row, which is found
-as the rows come (Jacob et al., 2018, https://arxiv.org/abs/1712.05877). A row's result does not depend on the others.
+8-bit integers: y = s_x s_w (q_x q_w') + b, with a scale s_w for each output feature and one s_x for each row, which is
+found as the row comes (Jacob et al., 2018, https://arxiv.org/abs/1712.05877), so that no row changes another's result.
 """
 
 from __future__ import annotations
