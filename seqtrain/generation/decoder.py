@@ -1,6 +1,6 @@
 """A model, or several, at work on one batch: tokens in, distributions of the next tokens out.
 
-Shapes: B sentences, K rows a sentence, N = B * K rows, V entries of the target vocabulary.
+Shapes: B sentences, K rows a sentence, N = B * K rows, T tokens, V entries of the target vocabulary.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ class Decoder(ABC):
     def shares_first_step(self) -> bool:
         """Whether the first step may read one row a sentence, (B,), for its hypotheses are alike."""
         return False
+
+    @property
+    def reads_beginnings(self) -> bool:
+        """Whether there is `read`."""
+        return False
+
+    def read(self, tokens: Tensor) -> None:
+        """Read the first tokens of each sentence at once, (B, T) int64, before any step, and predict nothing."""
+        raise NotImplementedError
 
     @abstractmethod
     def step(self, tokens: Tensor) -> Predictions:
@@ -132,6 +141,22 @@ class WindowDecoder(ModelDecoder):
     def shares_first_step(self) -> bool:
         """See `Decoder`; the window has all rows."""
         return False
+
+    @property
+    def reads_beginnings(self) -> bool:
+        """See `Decoder`."""
+        return self.prepared is not None
+
+    def read(self, tokens: Tensor) -> None:
+        """See `Decoder`; of what is longer than the window, what would be left in it is read."""
+        assert self.prepared is not None, "see reads_beginnings"
+        assert isinstance(self.cache, TransformerCache | RowCache), "see _adopt"
+        num_beyond = tokens.shape[1] - self.window_size
+        if num_beyond > 0:
+            kept = self.window_size // 2  # at each slide, after which there is room for the others
+            tokens = tokens[:, -(kept + 1 + (num_beyond - 1) % (self.window_size - kept)) :]
+        self.window = tokens.t().repeat_interleave(self.beam_size, dim=1)
+        self.prepared.read(tokens, self.cache)
 
     def step(self, tokens: Tensor) -> Predictions:
         """See `Decoder`."""

@@ -21,6 +21,16 @@ class EnsembleDecoder(Decoder):
         """See `Decoder`."""
         return all(member.shares_first_step for member in self.members)
 
+    @property
+    def reads_beginnings(self) -> bool:
+        """See `Decoder`."""
+        return all(member.reads_beginnings for member in self.members)
+
+    def read(self, tokens: Tensor) -> None:
+        """See `Decoder`."""
+        for member in self.members:
+            member.read(tokens)
+
     def step(self, tokens: Tensor) -> Predictions:
         """See `Decoder`."""
         return MeanPredictions([member.step(tokens) for member in self.members])

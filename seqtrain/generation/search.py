@@ -133,13 +133,31 @@ class Search:
         Returns:
             For each sentence its hypotheses, best first.
         """
-        step = 0
+        step = self._read_beginnings()
         while self.origins:
             self._advance(step)
             if (step + 1) % self.poll_interval == 0 or step >= self.last_end:
                 self._release(step)
             step += 1
         return self.results
+
+    def _read_beginnings(self) -> int:
+        """Let the decoder read at once what all texts begin with, where no hypothesis holds any of it.
+
+        Returns:
+            The step with which the search goes on.
+        """
+        num_read = self.shortest_beginning - 1
+        if num_read == 0 or min(self.origins) < num_read or not self.decoder.reads_beginnings:
+            return 0
+        self.decoder.read(self.start.tokens[:, :num_read])
+        rows = torch.arange(self.beam_size, device=self.tokens.device).expand_as(self.tokens)
+        for step in range(num_read):
+            self.tokens = self._next_of_beginning(step)
+            self.history.append(rows, self.tokens, self.totals)
+        if self.text is not None:
+            self.text = self.start.tokens[:, None, : num_read + 1].expand(-1, self.beam_size, -1)
+        return num_read
 
     def _advance(self, step: int) -> None:
         """Write one token a row."""

@@ -1,6 +1,7 @@
 """The keys and values that a Transformer decoder keeps between two steps of generation.
 
-Shapes: B sentences, K hypotheses a sentence, N = B * K rows, H heads, C slots, d features of a head, S memory tokens.
+Shapes: B sentences, K hypotheses a sentence, N = B * K rows, H heads, C slots, d features of a head, T tokens of a
+beginning, S memory tokens.
 
 Each step writes the keys and values of a sentence's K hypotheses into K new slots, where they stay: when the search
 lets hypotheses continue others, only the record of ancestry is gathered, which says what slots each one descends from.
@@ -78,14 +79,25 @@ class TransformerCache(DecoderCache):
             else:
                 newest.diagonal(dim1=1, dim2=2).zero_()  # of (B, K, K)
 
+    def start_reading(self, num_tokens: int, device: torch.device) -> None:
+        """Make room for what each sentence begins with, T tokens that its hypotheses share; the first that is done."""
+        assert self.num_steps == 0, "nothing was written yet"
+        self._capacity += num_tokens
+        self.num_steps = self._num_slots = num_tokens
+        if self.beam_size > 1:
+            shape = (self.batch_size, self.beam_size, self._capacity)
+            self._ancestry = torch.full(shape, float("-inf"), device=device)
+            self._ancestry[:, :, :num_tokens] = 0
+
+    def keep_beginning(self, layer: int, key: Tensor, value: Tensor, sentences: slice) -> None:
+        """Keep a layer's keys and values of the beginnings of some sentences, (B', H, T, d)."""
+        slots = self._slots_of(layer, key)
+        slots[0][sentences, :, : self._num_slots] = key
+        slots[1][sentences, :, : self._num_slots] = value
+
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's newest keys and values, (B, H, K or 1, d); returns all that it has, (B, H, C, d)."""
-        slots = self._slots[layer]
-        if slots is None:
-            batch, heads, _, dim = key.shape
-            shape = (batch, heads, self._capacity, dim)
-            slots = key.new_empty(shape, dtype=self.dtype), value.new_empty(shape, dtype=self.dtype)
-            self._slots[layer] = slots
+        slots = self._slots_of(layer, key)
         new = slice(self._num_slots - self._num_newest, self._num_slots)
         slots[0][:, :, new] = key
         slots[1][:, :, new] = value
@@ -109,6 +121,15 @@ class TransformerCache(DecoderCache):
             self.memory = [(key[sentences], value[sentences]) for key, value in self.memory]
         if self.memory_bias is not None:
             self.memory_bias = self.memory_bias[sentences]
+
+    def _slots_of(self, layer: int, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a layer with such keys (B', H, T, d), for all sentences."""
+        slots = self._slots[layer]
+        if slots is None:
+            shape = (self.batch_size, key.shape[1], self._capacity, key.shape[3])
+            slots = key.new_empty(shape, dtype=self.dtype), key.new_empty(shape, dtype=self.dtype)
+            self._slots[layer] = slots
+        return slots
 
     def _select(self, slots: tuple[Tensor, Tensor], sentences: Tensor) -> tuple[Tensor, Tensor]:
         key, value = (self._select_one(tensor, sentences) for tensor in slots)

@@ -1,7 +1,7 @@
 """A Transformer decoder that is laid out for generation: the same function, step by step, with fewer operations.
 
-Shapes: B sentences, K hypotheses a sentence, N = B * K rows, H heads, d features of a head, D features, C slots of the
-cache, S memory tokens, V entries of the vocabulary.
+Shapes: B sentences, K hypotheses a sentence, N = B * K rows, T tokens of a beginning, H heads, d features of a head, D
+features, C slots of the cache, S memory tokens, V entries of the vocabulary.
 
 Weights are copied once, in the number format of the products and in the order that the hardware likes; the scale of
 attention is part of the queries' weights. On a CPU attention is two matrix products in float32: a step has few queries
@@ -31,6 +31,7 @@ from seqtrain.nn.transformer import DecoderLayer, DecoderStack, ResidualNorm
 
 __all__ = ["DecoderParts", "DecodingFormat", "PreparedDecoder", "can_be_prepared"]
 
+_ROWS_READ_AT_ONCE = 4096  # of beginnings; more are not faster and take more memory
 _FEWEST_KEYS = 16  # torch's softmax on a CPU takes ten times as long for rows that do not fill a vector register
 
 
@@ -109,6 +110,22 @@ class PreparedDecoder:
             cache.memory_bias = functional.pad(bias, (0, num_missing), value=float("-inf"))
         return cache
 
+    def read(self, tokens: Tensor, cache: TransformerCache | RowCache) -> None:
+        """Read the first tokens of each sentence, (B, T), into an empty cache; for decoders without a memory.
+
+        It does what T steps would do, of which the hypotheses of a sentence share the keys and values.
+        """
+        num_sentences, num_tokens = tokens.shape
+        num_at_once = max(1, _ROWS_READ_AT_ONCE // num_tokens)
+        with torch.autocast(self._device_type, enabled=False):
+            cache.start_reading(num_tokens, tokens.device)
+            for first in range(0, num_sentences, num_at_once):
+                sentences = slice(first, min(first + num_at_once, num_sentences))
+                chosen = tokens[sentences]
+                x = self._parts.input(chosen, self._parts.table, Layout.dense(chosen)).to(self._dtype)  # (B' * T, D)
+                for number, layer in enumerate(self._layers):
+                    x = layer.read(x, cache, number, sentences)
+
     def step(self, tokens: Tensor, cache: TransformerCache | RowCache) -> Tensor:
         """Read the newest token of each row: (N,) -> the features (N, D) that the output layer reads.
 
@@ -180,6 +197,21 @@ class _PreparedLayer:
         if self._query is not None:
             query = self._query(self._cross.enter(x))
             x = self._cross.leave(x, self._attend_memory(query, cache, number).to(x.dtype))
+        return self._feed(x)
+
+    def read(self, x: Tensor, cache: TransformerCache | RowCache, number: int, sentences: slice) -> Tensor:
+        """The rows (B' * T, D) of some sentences' beginnings -> (B' * T, D)."""
+        assert self._query is None, "a layer without a memory"
+        projected = self._query_key_value(self._self.enter(x))  # (B' * T, 3 * D)
+        query, key, value = self._split(projected, sentences.stop - sentences.start, 3)
+        if isinstance(cache, RowCache):
+            cache.keep_beginning(number, projected, sentences)
+        else:
+            cache.keep_beginning(number, key, value, sentences)
+        heads = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
+        return self._feed(self._self.leave(x, heads.transpose(1, 2).reshape(x.shape).to(x.dtype)))
+
+    def _feed(self, x: Tensor) -> Tensor:
         hidden = self._feed_forward.enter(x)
         if self._activation is Activation.relu:
             hidden = self._inner.relu(hidden)

@@ -1,7 +1,7 @@
 """Keys and values of a decoder that compiled kernels read: each row has a list of the slots that it descends from.
 
-Shapes: B sentences, K hypotheses a sentence, N = B * K rows, D features, C slots of a sentence, S memory tokens, t
-steps so far.
+Shapes: B sentences, K hypotheses a sentence, N = B * K rows, D features, C slots of a sentence, T tokens of a
+beginning, S memory tokens, t steps so far.
 
 As in `TransformerCache` nothing moves when hypotheses continue others. A row reads its own t slots alone instead of all
 of its sentence, and sentences that are done stay where they are: only the numbers of the others are kept.
@@ -69,15 +69,25 @@ class RowCache(DecoderCache):
         newest = torch.arange(self.beam_size, dtype=torch.int32).remainder_(num_rows).add_(self._first)
         self._read = torch.cat([self._read, newest.repeat(self.batch_size)[:, None]], dim=1)
 
+    def start_reading(self, num_tokens: int, _: torch.device) -> None:
+        """Make room for what each sentence begins with, T tokens that its hypotheses share; the first that is done."""
+        assert self.num_steps == 0, "nothing was written yet"
+        self._capacity += num_tokens
+        self.num_steps = self._num_newest = num_tokens
+        self._read = torch.arange(num_tokens, dtype=torch.int32).repeat(len(self._read), 1)
+
+    def keep_beginning(self, layer: int, projected: Tensor, sentences: slice) -> None:
+        """Keep a layer's keys and values of the beginnings of some sentences: queries, keys, values (B' * T, 3 D)."""
+        slots, places = self._slots_of(layer, projected), self._places[sentences]
+        sizes = self._sizes(projected, slots, 1, num_read=0, num_sentences=len(places))
+        self._kernels.keep(sizes, projected, slots, places, 0)
+
     def attend(self, layer: int, projected: Tensor, num_heads: int) -> Tensor:
         """Keep a layer's newest keys and values and attend to all of a row's: queries, keys, values (N, 3 D) -> (N, D).
 
         Queries are scaled. A step that reads one row a sentence has B rows.
         """
-        width = projected.shape[1] // 3
-        slots = self._slots.get(layer)
-        if slots is None:
-            slots = self._slots[layer] = torch.empty(self._num_places, self._capacity, 2, width)
+        slots = self._slots_of(layer, projected)
         read = self._read[:: self.beam_size // self._num_newest].contiguous()
         sizes = self._sizes(projected, slots, num_heads, num_read=read.shape[1])
         self._kernels.keep(sizes, projected, slots, self._places, self._first)
@@ -99,10 +109,19 @@ class RowCache(DecoderCache):
         self._places = self._places[sentences]
         self.batch_size = len(sentences)
 
-    def _sizes(self, rows: Tensor, slots: Tensor, num_heads: int, *, num_read: int) -> Attention:
+    def _slots_of(self, layer: int, projected: Tensor) -> Tensor:
+        slots = self._slots.get(layer)
+        if slots is None:
+            width = projected.shape[1] // 3
+            slots = self._slots[layer] = torch.empty(self._num_places, self._capacity, 2, width)
+        return slots
+
+    def _sizes(
+        self, rows: Tensor, slots: Tensor, num_heads: int, *, num_read: int, num_sentences: int | None = None
+    ) -> Attention:
         return Attention(
             num_rows=len(rows),
-            rows_of_sentence=len(rows) // self.batch_size,
+            rows_of_sentence=len(rows) // (num_sentences or self.batch_size),
             num_heads=num_heads,
             dim=slots.shape[3] // num_heads,
             query_stride=rows.shape[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,14 +177,14 @@ def test_the_table_of_contestants_states_the_share_of_a_gpus_peak() -> None:
 
 
 @pytest.mark.slow
-def test_a_contest_of_processes_runs_from_batches_to_claims() -> None:
+def test_a_contest_of_processes_runs_from_batches_to_claims(tmp_path: Path) -> None:
     words = "--shapes lm-smoke --precisions fp32 --rounds 2 --warmup 1 --scouting-rounds 1 --scouting-warmup 1"
-    options = parse_options([*words.split(), "--batches", "2", "--max-tokens", "16", "--threads", "1"])
-    sections, record = run_contest("lm-smoke", options)
-    claims, arms = record["claims"], record["arms"]
-    assert isinstance(claims, list)
-    assert isinstance(arms, dict)
-    (claim,) = claims
+    words += f" --batches 2 --max-tokens 16 --threads 1 --output {tmp_path}"
+    sections = run_contest("lm-smoke", parse_options(words.split()))
+    (path,) = tmp_path.glob("*.json")
+    record = json.loads(path.read_text())
+    assert "is_finished" not in record
+    (claim,), arms = record["claims"], record["arms"]
     ours, peer = claim["statement"].split(" / ")
     assert ours in {"seqtrain fp32", "seqtrain compiled fp32"}  # whichever was faster in the first rounds
     assert peer == "GPT-2 loop fp32"

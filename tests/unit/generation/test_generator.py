@@ -15,6 +15,7 @@ from seqtrain.config.root import GenerationConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.pairs import PairDataset
 from seqtrain.errors import ConfigError
+from seqtrain.generation.decoder import WindowDecoder
 from seqtrain.generation.generator import ContinuationGenerator, Generator, Hypothesis, Scorer, SequenceGenerator
 from seqtrain.models.base import DecoderModel, EncoderDecoderModel, Model
 from seqtrain.models.schema import ModelConfig
@@ -22,8 +23,11 @@ from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
 from seqtrain.models.transformer_lm.model import TransformerLM
 from seqtrain.models.transformer_lm.schema import TransformerLMConfig
+from seqtrain.nn.native.build import find_compiler
 from tests.unit.generation.fakes import LatticeLM, LetterTask, RandomLM, RandomModel
 from tests.unit.generation.reference import EOS, Settings, beam_search
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
 
 TASK = LetterTask(num_letters=20)
 LM_TASK = LetterTask(num_letters=20, has_sources=False)
@@ -144,6 +148,29 @@ def test_a_continuation_does_not_depend_on_what_else_is_in_the_batch(options: di
     expected = generate(generator, examples, batch_size=1)
     for batch_size in (5, 24):
         assert_same(generate(generator, examples, batch_size), expected)
+
+
+@pytest.mark.parametrize("has_kernels", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_beginnings_that_are_read_at_once_go_on_as_if_they_were_read_token_by_token(
+    options: dict[str, Any], has_kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = continuation_generator(language_model(8), compile=has_kernels, **options)
+    batches = [beginnings([9, 8, 7, 6, 5, 4], [4] * 4), beginnings(list(range(4, 21))), beginnings([5], [6, 7])]
+    read = WindowDecoder.read
+    num_read = []
+
+    def counted(self: WindowDecoder, tokens: Tensor) -> None:
+        num_read.append(tokens.shape[1])
+        read(self, tokens)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowDecoder, "read", counted)
+        found = [generator.generate(batch) for batch in batches]
+    assert num_read == [4, 17, 1]
+    monkeypatch.setattr(WindowDecoder, "reads_beginnings", False)
+    for one, batch in zip(found, batches, strict=True):
+        assert_same(one, generator.generate(batch))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from seqtrain.models.transformer.model import Transformer
 from seqtrain.models.transformer.schema import TransformerConfig
+from seqtrain.models.transformer_lm.model import TransformerLM
+from seqtrain.models.transformer_lm.schema import TransformerLMConfig
+from seqtrain.nn import prepared_decoder
 from seqtrain.nn.cache import TransformerCache
 from seqtrain.nn.decoding_kernels import decoding_kernels
 from seqtrain.nn.native.build import find_compiler
@@ -109,6 +112,37 @@ def test_a_first_step_of_one_row_a_sentence_is_that_of_rows_that_are_alike(form:
             first = prepared.step(torch.full((2 * num_rows,), 2), adopted)
             second = prepared.step(torch.arange(2 * BEAM) + 4, adopted)
             logits.append(torch.cat([prepared.logits(first[:: len(first) // 2]), prepared.logits(second)]))
+    torch.testing.assert_close(*logits)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rows_at_once", [7, 4096])
+def test_a_beginning_that_is_read_at_once_is_the_same_as_its_steps(
+    form: DecodingFormat, rows_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared_decoder, "_ROWS_READ_AT_ONCE", rows_at_once)
+    sizes = {f"decoder_{name}": size for name, size in SIZES.items()}
+    model = TransformerLM(TransformerLMConfig(**sizes), TinyTask()).eval()  # type: ignore[arg-type]
+    prepared = PreparedDecoder(model.decoder_parts(), form)
+    beginning = torch.randint(4, 11, (3, 40), generator=torch.Generator().manual_seed(1))
+    logits = []
+    with torch.no_grad():
+        for reads_at_once in (True, False):
+            empty = model.init_cache(3, BEAM)
+            assert isinstance(empty, TransformerCache)
+            cache = prepared.adopt(empty)
+            if reads_at_once:
+                prepared.read(beginning, cache)
+            else:
+                for tokens in beginning.t():
+                    prepared.step(tokens.repeat_interleave(BEAM), cache)
+            assert cache.num_steps == 40
+            found = [prepared.logits(prepared.step(torch.arange(3 * BEAM) % 7 + 4, cache))]
+            cache.reorder(torch.tensor([1, 1, 0, 3, 5, 5, 8, 6, 6]))
+            found.append(prepared.logits(prepared.step(torch.arange(3 * BEAM) % 5 + 4, cache)))
+            cache.keep(torch.tensor([0, 2]))
+            found += [prepared.logits(prepared.step(torch.arange(2 * BEAM) + 4, cache)) for _ in range(80)]
+            logits.append(torch.cat(found))
     torch.testing.assert_close(*logits)
 
 
