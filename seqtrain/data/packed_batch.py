@@ -107,15 +107,19 @@ class _Side:
         columns = np.zeros(num_rows, dtype=np.int64)
         np.subtract(self.tokens, self.offsets[:-1].repeat(lengths), out=columns[:num_tokens])
         bounds = self.offsets[row_bounds]  # (A + 1,) the tokens of each attention row
-        is_taken = np.arange(self._shape.row_length) < (bounds[1:] - bounds[:-1])[:, None]  # (A, L)
-        # the tokens are in the places that are taken, in their order
-        rows = np.full(is_taken.shape, num_rows - 1, dtype=np.int64)
-        rows[is_taken] = self.tokens
-        sequences = np.full(is_taken.shape, -1, dtype=np.int32)
-        sequences[is_taken] = np.arange(len(lengths), dtype=np.int32).repeat(lengths)
+        counts, row_length = bounds[1:] - bounds[:-1], self._shape.row_length
+        firsts = np.arange(0, len(counts) * row_length, row_length)  # (A,) the places where rows begin
         places = np.empty(num_rows, dtype=np.int64)
-        places[:num_tokens] = np.flatnonzero(is_taken)
-        places[num_tokens:] = is_taken.argmin()
+        taken = places[:num_tokens]
+        np.add(self.tokens, (firsts - bounds[:-1]).repeat(counts), out=taken)  # a row's tokens stand side by side
+        free_row = (counts < row_length).argmax()
+        places[num_tokens:] = firsts[free_row] + counts[free_row]
+        rows = np.empty((len(counts), row_length), dtype=np.int64)
+        rows.fill(num_rows - 1)
+        rows.reshape(-1)[taken] = self.tokens
+        sequences = np.empty(rows.shape, dtype=np.int32)
+        sequences.fill(-1)
+        sequences.reshape(-1)[taken] = np.arange(len(lengths), dtype=np.int32).repeat(lengths)
         return PackedTokens(
             bounds=torch.from_numpy(self._segments(num_pieces, num_segments)),
             columns=torch.from_numpy(columns),
