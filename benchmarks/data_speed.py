@@ -150,12 +150,12 @@ def verdicts(planning: list[dict[str, Any]], collation: dict[int, Rounds]) -> st
 class Page:
     """What was measured so far, and the files that it is written to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, num_lines: int) -> None:
         self.planning: list[dict[str, Any]] = []
         self.vocabularies: list[VocabularyTimes] = []
         self.collation: dict[int, Rounds] = {}
         self.text: Rounds | None = None
-        self._path, self._facts = path, machine()
+        self._path, self._num_lines, self._facts = path, num_lines, machine()
 
     def write(self, *, is_finished: bool = False) -> None:
         """Write all that there is."""
@@ -187,8 +187,8 @@ class Page:
             )
         if self.text is not None:
             sections.append(
-                f"## Raw text to numbers\n\n{NUM_MERGES} merges, the same bytes written; megabytes of text, by the "
-                "clock, starts of the processes included.\n\n"
+                f"## Raw text to numbers\n\n{self._num_lines:,} lines, {NUM_MERGES} merges, the same bytes written; megabytes "
+                "of text, by the clock, starts of the processes included.\n\n"
                 + table(self.text, PUBLISHED, unit="MB")
                 + "\n\n"
                 + same_arm_report(self.text, OURS)
@@ -226,7 +226,7 @@ def main(words: list[str] | None = None) -> None:
     """Measure the parts, and write data-DATE.md and .json anew after each; some parts have a file of their own."""
     options = parse_options(words)
     name = "-".join(["data", *([] if set(options.parts) == set(PARTS) else options.parts)])
-    page = Page(options.output / f"{name}-{time.strftime('%Y-%m-%d')}.md")
+    page = Page(options.output / f"{name}-{time.strftime('%Y-%m-%d')}.md", options.lines)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
