@@ -187,8 +187,8 @@ class Page:
             )
         if self.text is not None:
             sections.append(
-                f"## Raw text to numbers\n\n{self._num_lines:,} lines, {NUM_MERGES} merges, the same bytes written; megabytes "
-                "of text, by the clock, starts of the processes included.\n\n"
+                f"## Raw text to numbers\n\n{self._num_lines:,} lines, {NUM_MERGES} merges, the same bytes written; "
+                "megabytes of text, by the clock, starts of the processes included.\n\n"
                 + table(self.text, PUBLISHED, unit="MB")
                 + "\n\n"
                 + same_arm_report(self.text, OURS)
