@@ -22,13 +22,13 @@ __all__ = ["Attention", "DecodingKernels", "decoding_kernels"]
 
 _FLAGS = ("-fno-signed-zeros", "-fassociative-math", "-ffinite-math-only")  # sums in any order, and no NaN, for vectors
 _TENSOR, _SIZES, _NUMBER = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
+_SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 _SIGNATURES = {
     "log_normalizers": [_TENSOR, _NUMBER, _NUMBER, _TENSOR, _TENSOR],
     "top_k": [_TENSOR, _NUMBER, _NUMBER, _NUMBER, _TENSOR, _TENSOR],
-    **{f"keep_{kind}": [_SIZES, _TENSOR, _TENSOR, _TENSOR, _NUMBER] for kind in ("float", "bfloat16")},
-    **{f"attend_{kind}": [_SIZES, *[_TENSOR] * 6] for kind in ("float", "bfloat16")},
+    **{f"keep_{kind}": [_SIZES, _TENSOR, _TENSOR, _TENSOR, _NUMBER] for kind in _SUFFIXES.values()},
+    **{f"attend_{one}_{two}": [_SIZES, *[_TENSOR] * 6] for one in _SUFFIXES.values() for two in _SUFFIXES.values()},
 }
-_SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
 @functools.cache
@@ -93,7 +93,7 @@ class DecodingKernels:
         Args:
             sizes: Of the attention.
             rows: Queries, keys and values.
-            slots: (B', C, 2, D) float32.
+            slots: (B', C, 2, D), in the format of the rows.
             places: (B,) int64, where in `slots` each sentence is.
             first: The slot of a sentence's first row.
         """
@@ -105,14 +105,14 @@ class DecodingKernels:
         Args:
             sizes: Of the attention.
             queries: Scaled.
-            slots: (B', C, 2, D) float32, keys and values.
+            slots: (B', C, 2, D), keys and values, in a format of their own.
             places: (B,) int64, where in `slots` each sentence is.
             read: (N, num_read) int32, the slots that each row reads; or, with num_read = 0, (B',) int64, how many it
                 reads from the first on.
         """
         out = queries.new_empty(sizes.num_rows, sizes.num_heads * sizes.dim)
         chosen, counts = (read, None) if sizes.num_read > 0 else (None, read)
-        name = f"attend_{_SUFFIXES[queries.dtype]}"
+        name = f"attend_{_SUFFIXES[queries.dtype]}_{_SUFFIXES[slots.dtype]}"
         self._call(name, ctypes.byref(sizes), queries, slots, places, chosen, counts, out)
         return out
 

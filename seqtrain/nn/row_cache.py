@@ -48,7 +48,7 @@ class RowCache(DecoderCache):
             self._memory_lengths = torch.full((self.batch_size,), self._memory[0].shape[1])
             if empty.memory_bias is not None:  # padding stands on the right
                 self._memory_lengths = (empty.memory_bias == 0).flatten(1).sum(dim=1)
-        self._slots: dict[int, Tensor] = {}  # of each layer (B', C, 2, D) float32
+        self._slots: dict[int, Tensor] = {}  # of each layer (B', C, 2, D), in the format in which keys come
         self._capacity = _FIRST_STEPS * self.beam_size
         self._first = 0  # slot of the newest step
         self._num_newest = 0  # slots of the newest step
@@ -113,7 +113,8 @@ class RowCache(DecoderCache):
         slots = self._slots.get(layer)
         if slots is None:
             width = projected.shape[1] // 3
-            slots = self._slots[layer] = torch.empty(self._num_places, self._capacity, 2, width)
+            slots = projected.new_empty(self._num_places, self._capacity, 2, width)
+            self._slots[layer] = slots
         return slots
 
     def _sizes(
@@ -147,5 +148,5 @@ class RowCache(DecoderCache):
 
 
 def _interleaved(key: Tensor, value: Tensor) -> Tensor:
-    """Keys and values (B, H, S, d) -> (B, S, 2, D) float32."""
-    return torch.stack([one.transpose(1, 2).flatten(2).float() for one in (key, value)], dim=2)
+    """Keys and values (B, H, S, d) -> (B, S, 2, D)."""
+    return torch.stack([one.transpose(1, 2).flatten(2) for one in (key, value)], dim=2)

@@ -55,11 +55,11 @@ struct Attention {
     int64_t num_read;           // slots that each row reads, the stride of `read` too; 0: see `counts`
 };
 
-template <int64_t DIM>
-inline float dot(const float* a, const float* b, int64_t dim) {
+template <int64_t DIM, typename S>
+inline float dot(const float* a, const S* b, int64_t dim) {
     const int64_t size = DIM > 0 ? DIM : dim;
     float sum = 0;
-    for (int64_t i = 0; i < size; ++i) sum += a[i] * b[i];
+    for (int64_t i = 0; i < size; ++i) sum += a[i] * load(b[i]);
     return sum;
 }
 
@@ -78,51 +78,54 @@ inline void normalize(float* scores, int64_t num_heads, int64_t n) {
     }
 }
 
-template <typename T, int64_t DIM>
-void attend_rows(const Attention& a, const T* queries, const float* slots, const int64_t* places, const int32_t* read,
+template <typename T, typename S, int64_t DIM>
+void attend_rows(const Attention& a, const T* queries, const S* slots, const int64_t* places, const int32_t* read,
                  const int64_t* counts, T* out) {
     const int64_t dim = DIM > 0 ? DIM : a.dim, width = a.num_heads * dim;
     std::vector<float> query(width), sum(width), scores;
     for (int64_t row = 0; row < a.num_rows; ++row) {
         const int64_t sentence = row / a.rows_of_sentence;
-        const float* base = slots + places[sentence] * a.slots_of_sentence * 2 * width;
+        const S* base = slots + places[sentence] * a.slots_of_sentence * 2 * width;
         const int32_t* chosen = read == nullptr ? nullptr : read + row * a.num_read;
         const int64_t n = read == nullptr ? counts[places[sentence]] : a.num_read;
         scores.resize(a.num_heads * n);
         for (int64_t i = 0; i < width; ++i) query[i] = load(queries[row * a.query_stride + i]);
         for (int64_t i = 0; i < n; ++i) {
-            const float* key = base + (chosen == nullptr ? i : chosen[i]) * 2 * width;
+            const S* key = base + (chosen == nullptr ? i : chosen[i]) * 2 * width;
             for (int64_t h = 0; h < a.num_heads; ++h)
                 scores[h * n + i] = dot<DIM>(query.data() + h * dim, key + h * dim, dim);
         }
         normalize(scores.data(), a.num_heads, n);
         std::fill(sum.begin(), sum.end(), 0.0f);
         for (int64_t i = 0; i < n; ++i) {
-            const float* value = base + (chosen == nullptr ? i : chosen[i]) * 2 * width + width;
+            const S* value = base + (chosen == nullptr ? i : chosen[i]) * 2 * width + width;
             for (int64_t h = 0; h < a.num_heads; ++h) {
                 const float weight = scores[h * n + i];
-                for (int64_t j = 0; j < dim; ++j) sum[h * dim + j] += weight * value[h * dim + j];
+                for (int64_t j = 0; j < dim; ++j) sum[h * dim + j] += weight * load(value[h * dim + j]);
             }
         }
         for (int64_t i = 0; i < width; ++i) store(out + row * width + i, sum[i]);
     }
 }
 
-template <typename T>
-void attend(const Attention* a, const T* queries, const float* slots, const int64_t* places, const int32_t* read,
+template <typename T, typename S>
+void attend(const Attention* a, const T* queries, const S* slots, const int64_t* places, const int32_t* read,
             const int64_t* counts, T* out) {
-    const auto function = a->dim == 32 ? attend_rows<T, 32> : a->dim == 64 ? attend_rows<T, 64> : attend_rows<T, 0>;
+    const auto function = a->dim == 32   ? attend_rows<T, S, 32>
+                          : a->dim == 64 ? attend_rows<T, S, 64>
+                                         : attend_rows<T, S, 0>;
     function(*a, queries, slots, places, read, counts, out);
 }
 
 // Rows (N, 3 D) of queries, keys and values: keys and values go into the slots that begin with `first`.
 template <typename T>
-void keep(const Attention* a, const T* rows, float* slots, const int64_t* places, int64_t first) {
+void keep(const Attention* a, const T* rows, T* slots, const int64_t* places, int64_t first) {
     const int64_t width = a->num_heads * a->dim;
     for (int64_t row = 0; row < a->num_rows; ++row) {
         const int64_t sentence = row / a->rows_of_sentence;
         const int64_t slot = places[sentence] * a->slots_of_sentence + first + row % a->rows_of_sentence;
-        for (int64_t i = 0; i < 2 * width; ++i) slots[slot * 2 * width + i] = load(rows[row * a->query_stride + width + i]);
+        const T* keys = rows + row * a->query_stride + width;
+        std::copy(keys, keys + 2 * width, slots + slot * 2 * width);
     }
 }
 
@@ -164,21 +167,21 @@ void top_k(const float* values, int64_t num_rows, int64_t num_columns, int64_t k
     }
 }
 
-void attend_float(const Attention* a, const float* queries, const float* slots, const int64_t* places,
-                  const int32_t* read, const int64_t* counts, float* out) {
-    attend(a, queries, slots, places, read, counts, out);
-}
+#define DEFINE_ATTEND(T, S)                                                                                          \
+    void attend_##T##_##S(const Attention* a, const T* queries, const S* slots, const int64_t* places,                \
+                          const int32_t* read, const int64_t* counts, T* out) {                                       \
+        attend(a, queries, slots, places, read, counts, out);                                                         \
+    }
 
-void attend_bfloat16(const Attention* a, const bfloat16* queries, const float* slots, const int64_t* places,
-                     const int32_t* read, const int64_t* counts, bfloat16* out) {
-    attend(a, queries, slots, places, read, counts, out);
-}
+#define DEFINE_KEEP(T)                                                                                               \
+    void keep_##T(const Attention* a, const T* rows, T* slots, const int64_t* places, int64_t first) {                \
+        keep(a, rows, slots, places, first);                                                                          \
+    }
 
-void keep_float(const Attention* a, const float* rows, float* slots, const int64_t* places, int64_t first) {
-    keep(a, rows, slots, places, first);
-}
-
-void keep_bfloat16(const Attention* a, const bfloat16* rows, float* slots, const int64_t* places, int64_t first) {
-    keep(a, rows, slots, places, first);
-}
+DEFINE_ATTEND(float, float)
+DEFINE_ATTEND(float, bfloat16)
+DEFINE_ATTEND(bfloat16, float)
+DEFINE_ATTEND(bfloat16, bfloat16)
+DEFINE_KEEP(float)
+DEFINE_KEEP(bfloat16)
 }

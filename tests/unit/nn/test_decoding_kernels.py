@@ -58,17 +58,20 @@ def test_where_few_are_possible_the_others_follow(kernels: DecodingKernels) -> N
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("slot_dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dim", [6, 32, 64])
-def test_rows_attend_to_the_slots_that_they_name(kernels: DecodingKernels, dtype: torch.dtype, dim: int) -> None:
+def test_rows_attend_to_the_slots_that_they_name(
+    kernels: DecodingKernels, dtype: torch.dtype, slot_dtype: torch.dtype, dim: int
+) -> None:
     torch.manual_seed(1)
     num_sentences, num_rows, num_heads, num_slots, num_read = 2, 3, 2, 9, 4
     width = num_heads * dim
-    slots, places = torch.randn(4, num_slots, 2, width), torch.tensor([3, 1])
+    slots, places = torch.randn(4, num_slots, 2, width).to(slot_dtype), torch.tensor([3, 1])
     rows = torch.randn(num_sentences * num_rows, 3 * width).to(dtype)
     read = torch.randint(num_slots, (len(rows), num_read), dtype=torch.int32)
     sizes = Attention(len(rows), num_rows, num_heads, dim, 3 * width, num_slots, num_read)
     found = kernels.attend(sizes, rows, slots, places, read=read)
-    own = slots[places.repeat_interleave(num_rows)[:, None], read.long()].unflatten(3, (num_heads, dim))
+    own = slots.float()[places.repeat_interleave(num_rows)[:, None], read.long()].unflatten(3, (num_heads, dim))
     weights = torch.einsum("nhd,nthd->nht", rows[:, :width].float().view(-1, num_heads, dim), own[:, :, 0])
     expected = torch.einsum("nht,nthd->nhd", weights.softmax(dim=2), own[:, :, 1]).flatten(1)
     assert_close(found, expected.to(dtype))
