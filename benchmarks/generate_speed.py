@@ -36,7 +36,6 @@ from seqtrain.tasks.base import Task
 
 MAX_BLEU_CHANGE = 0.1
 MIN_SAME = 0.99
-NUM_FINALISTS = 2  # forms of seqtrain that go on to the final
 SLOW_SENTENCES = 500  # how many there are, of all lengths, where a peer takes ten times as long ...
 SLOW_PIECES = 8  # ... and in how many pieces
 
@@ -149,7 +148,7 @@ def against_ctranslate2(checkpoint: Path, options: argparse.Namespace, write: Wr
     ours, theirs = contest.scout(chosen_forms(options.ours)), contest.scout(CTRANSLATE2)
     (reordering,) = contest.scout([REORDERING])
     side = contest.side([ours[0], reordering, theirs[0]])
-    best = contest.fastest(ours, ours[0], NUM_FINALISTS)
+    best = contest.fastest(ours, ours[0], options.finalists)
     side_claims = [
         Claim(f"{ours[0].name} / the same, reordering", ours[0].name, reordering.name),
         Claim(f"{ours[0].name} / {theirs[0].name}", ours[0].name, theirs[0].name),
@@ -280,6 +279,7 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--ours", nargs="+", default=[], choices=[form.name for form in OURS], help="all if none is named"
     )
+    parser.add_argument("--finalists", type=int, default=2, help="forms of seqtrain that go on to the final")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=60, help="tokens of a hypothesis before the end symbol")
