@@ -141,7 +141,7 @@ class Vocabulary:
         A text that happens to contain `<s>`, `<pad>` or `</s>` must not end a sentence or turn into padding: they
         count as unknown.
         """
-        numbers = np.fromiter((self._numbers.get(symbol, self.unk) for symbol in symbols), np.int64, len(symbols))
+        numbers = np.fromiter(map(self._numbers.get, symbols, repeat(self.unk)), np.int64, len(symbols))
         numbers[numbers < self.unk] = self.unk
         return numbers
 

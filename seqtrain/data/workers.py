@@ -10,20 +10,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from seqtrain.data.chunk import Chunk, tokenize_chunk
 from seqtrain.data.tokenizers import Tokenizer
 
 Work = TypeVar("Work")
 Answer = TypeVar("Answer")
+
+_CHUNKS_AHEAD = 2  # that a process has, so that it need not wait for the next one
+_CHUNKS_WAITING = 64  # for one before them, at most
 
 
 class Worker(Generic[Work, Answer]):
@@ -57,18 +63,24 @@ class Worker(Generic[Work, Answer]):
         self._process.wait()
 
     def send(self, work: Work) -> None:
-        """Give the process work; its answer must be received before it is given more."""
-        self._connection.send(work)
+        """Give the process work, which it does after what it was given before."""
+        with suppress(BrokenPipeError):  # a process that died is told of when its answer is wanted
+            self._connection.send(work)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether `receive` need not wait."""
+        return self._connection.poll()
 
     def receive(self) -> Answer:
-        """Wait for the answer.
+        """Wait for the next answer; they come in the order of the work.
 
         Raises:
             RuntimeError: The process died.
         """
         try:
             answer = self._connection.recv()
-        except EOFError as error:
+        except (EOFError, OSError) as error:
             raise RuntimeError(
                 f"a process that prepares text died with status {self._process.wait()} (out of memory?)"
             ) from error
@@ -85,19 +97,59 @@ class Failure:
     error: Exception
 
 
+@dataclass(eq=False)
+class _Place:
+    """Of a list of lines among the others, and what became of it."""
+
+    chunk: Chunk | None = None
+
+
+@dataclass(eq=False)
+class _Tokenizing:
+    """A process, and the places of what it was given."""
+
+    worker: Worker[list[str], Chunk]
+    places: deque[_Place] = field(default_factory=deque)
+
+    def give(self, lines: list[str], place: _Place) -> None:
+        self.worker.send(lines)
+        self.places.append(place)
+
+    def take(self) -> None:
+        self.places.popleft().chunk = self.worker.receive()
+
+
 def tokenize_in_processes(chunks: Iterable[list[str]], tokenizer: Tokenizer, count: int) -> Iterator[Chunk]:
-    """Tokenize lists of lines in some processes; the answers come in the order of the lists."""
+    """Tokenize lists of lines in some processes, of which this one is the last; they come in the order of the lists.
+
+    What the others have no time for is done here, so that no core waits for this process to read and write.
+    """
+    function = partial(tokenize_chunk, tokenizer=tokenizer)
+    waiting: deque[_Place] = deque()
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(partial(tokenize_chunk, tokenizer=tokenizer))) for _ in range(count)]
-        num_sent = 0
-        for chunk in chunks:
-            worker = workers[num_sent % count]
-            if num_sent >= count:
-                yield worker.receive()
-            worker.send(chunk)
-            num_sent += 1
-        for number in range(max(0, num_sent - count), num_sent):
-            yield workers[number % count].receive()
+        others = [_Tokenizing(stack.enter_context(Worker(function))) for _ in range(count - 1)]
+        for lines in chunks:
+            for one in others:
+                while one.places and one.worker.has_answer:
+                    one.take()
+            place = _Place()
+            waiting.append(place)
+            idle = min(others, key=lambda one: len(one.places), default=None)
+            if idle is not None and len(idle.places) < _CHUNKS_AHEAD:
+                idle.give(lines, place)
+            else:
+                place.chunk = function(lines)
+            yield from _come_up(waiting, others, num_left=_CHUNKS_WAITING)
+        yield from _come_up(waiting, others, num_left=0)
+
+
+def _come_up(waiting: deque[_Place], others: list[_Tokenizing], *, num_left: int) -> Iterator[Chunk]:
+    """The chunks that none is before, and as many more as must be waited for."""
+    while waiting and (waiting[0].chunk is not None or len(waiting) > num_left):
+        place = waiting.popleft()
+        while place.chunk is None:
+            next(one for one in others if place in one.places).take()
+        yield place.chunk
 
 
 def call_in_process(function: Callable[[Work], Answer], work: Work) -> Answer:
@@ -112,13 +164,29 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the parent is told too, and ends this process
     with Connection(descriptor) as connection:
-        try:
-            function = connection.recv()
-            while True:
-                work = connection.recv()
-                try:
-                    connection.send(function(work))
-                except Exception as error:  # whatever it is, it belongs to the parent
-                    connection.send(Failure(error))
-        except (EOFError, OSError):  # in the middle of a message too, where the parent was stopped
-            return
+        messages: SimpleQueue[Any] = SimpleQueue()
+        # read at once: a parent that waits for its message to be read would not read answers
+        Thread(target=_read, args=(connection, messages), daemon=True).start()
+        function = messages.get()
+        while function is not _END and (work := messages.get()) is not _END:
+            try:
+                answer = function(work)
+            except Exception as error:  # whatever it is, it belongs to the parent
+                answer = Failure(error)
+            try:
+                connection.send(answer)
+            except OSError:  # the parent was stopped
+                return
+
+
+_END = object()
+
+
+def _read(connection: Connection, messages: SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            messages.put(connection.recv())
+    except (EOFError, OSError):  # in the middle of a message too, where the parent was stopped
+        return
+    finally:
+        messages.put(_END)
