@@ -25,14 +25,15 @@ class Decoder(ABC):
         """Whether the first step may read one row a sentence, (B,), for its hypotheses are alike."""
         return False
 
-    @property
-    def reads_beginnings(self) -> bool:
-        """Whether there is `read`."""
-        return False
+    def read(self, tokens: Tensor, beam_size: int) -> None:
+        """Read the first tokens of each sentence, (B, T) int64, before any step, and predict nothing.
 
-    def read(self, tokens: Tensor) -> None:
-        """Read the first tokens of each sentence at once, (B, T) int64, before any step, and predict nothing."""
-        raise NotImplementedError
+        Args:
+            tokens: What all K rows of a sentence begin with.
+            beam_size: K.
+        """
+        for column in tokens.unbind(dim=1):
+            self.step(column.repeat_interleave(beam_size))
 
     @abstractmethod
     def step(self, tokens: Tensor) -> Predictions:
@@ -142,14 +143,11 @@ class WindowDecoder(ModelDecoder):
         """See `Decoder`; the window has all rows."""
         return False
 
-    @property
-    def reads_beginnings(self) -> bool:
-        """See `Decoder`."""
-        return self.prepared is not None
-
-    def read(self, tokens: Tensor) -> None:
-        """See `Decoder`; of what is longer than the window, what would be left in it is read."""
-        assert self.prepared is not None, "see reads_beginnings"
+    def read(self, tokens: Tensor, beam_size: int) -> None:
+        """See `Decoder`: all at once by a prepared decoder, and of more than the window what would be left in it."""
+        if self.prepared is None:
+            super().read(tokens, beam_size)
+            return
         assert isinstance(self.cache, TransformerCache | RowCache), "see _adopt"
         num_beyond = tokens.shape[1] - self.window_size
         if num_beyond > 0:

@@ -21,15 +21,10 @@ class EnsembleDecoder(Decoder):
         """See `Decoder`."""
         return all(member.shares_first_step for member in self.members)
 
-    @property
-    def reads_beginnings(self) -> bool:
-        """See `Decoder`."""
-        return all(member.reads_beginnings for member in self.members)
-
-    def read(self, tokens: Tensor) -> None:
+    def read(self, tokens: Tensor, beam_size: int) -> None:
         """See `Decoder`."""
         for member in self.members:
-            member.read(tokens)
+            member.read(tokens, beam_size)
 
     def step(self, tokens: Tensor) -> Predictions:
         """See `Decoder`."""

@@ -142,15 +142,15 @@ class Search:
         return self.results
 
     def _read_beginnings(self) -> int:
-        """Let the decoder read at once what all texts begin with, where no hypothesis holds any of it.
+        """Let the decoder read what all texts begin with, where no hypothesis holds any of it.
 
         Returns:
             The step with which the search goes on.
         """
         num_read = self.shortest_beginning - 1
-        if num_read == 0 or min(self.origins) < num_read or not self.decoder.reads_beginnings:
+        if num_read == 0 or min(self.origins) < num_read:
             return 0
-        self.decoder.read(self.start.tokens[:, :num_read])
+        self.decoder.read(self.start.tokens[:, :num_read], self.beam_size)
         rows = torch.arange(self.beam_size, device=self.tokens.device).expand_as(self.tokens)
         for step in range(num_read):
             self.tokens = self._next_of_beginning(step)

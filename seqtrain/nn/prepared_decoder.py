@@ -118,7 +118,10 @@ class PreparedDecoder:
         num_sentences, num_tokens = tokens.shape
         num_at_once = max(1, _ROWS_READ_AT_ONCE // num_tokens)
         with torch.autocast(self._device_type, enabled=False):
-            cache.start_reading(num_tokens, tokens.device)
+            if isinstance(cache, RowCache):
+                cache.start_reading(num_tokens)
+            else:
+                cache.start_reading(num_tokens, tokens.device)
             for first in range(0, num_sentences, num_at_once):
                 sentences = slice(first, min(first + num_at_once, num_sentences))
                 chosen = tokens[sentences]

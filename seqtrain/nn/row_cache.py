@@ -69,7 +69,7 @@ class RowCache(DecoderCache):
         newest = torch.arange(self.beam_size, dtype=torch.int32).remainder_(num_rows).add_(self._first)
         self._read = torch.cat([self._read, newest.repeat(self.batch_size)[:, None]], dim=1)
 
-    def start_reading(self, num_tokens: int, _: torch.device) -> None:
+    def start_reading(self, num_tokens: int) -> None:
         """Make room for what each sentence begins with, T tokens that its hypotheses share; the first that is done."""
         assert self.num_steps == 0, "nothing was written yet"
         self._capacity += num_tokens

@@ -15,7 +15,7 @@ from seqtrain.config.root import GenerationConfig
 from seqtrain.data.batch import Batch
 from seqtrain.data.pairs import PairDataset
 from seqtrain.errors import ConfigError
-from seqtrain.generation.decoder import WindowDecoder
+from seqtrain.generation.decoder import Decoder, WindowDecoder
 from seqtrain.generation.generator import ContinuationGenerator, Generator, Hypothesis, Scorer, SequenceGenerator
 from seqtrain.models.base import DecoderModel, EncoderDecoderModel, Model
 from seqtrain.models.schema import ModelConfig
@@ -160,15 +160,15 @@ def test_beginnings_that_are_read_at_once_go_on_as_if_they_were_read_token_by_to
     read = WindowDecoder.read
     num_read = []
 
-    def counted(self: WindowDecoder, tokens: Tensor) -> None:
+    def counted(self: WindowDecoder, tokens: Tensor, beam_size: int) -> None:
         num_read.append(tokens.shape[1])
-        read(self, tokens)
+        read(self, tokens, beam_size)
 
     with monkeypatch.context() as patch:
         patch.setattr(WindowDecoder, "read", counted)
         found = [generator.generate(batch) for batch in batches]
     assert num_read == [4, 17, 1]
-    monkeypatch.setattr(WindowDecoder, "reads_beginnings", False)
+    monkeypatch.setattr(WindowDecoder, "read", Decoder.read)
     for one, batch in zip(found, batches, strict=True):
         assert_same(one, generator.generate(batch))
 
