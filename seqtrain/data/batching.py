@@ -12,6 +12,7 @@ some ten thousands, are what is cut; their numbers, 16 bits each, are what is so
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,83 +21,16 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from seqtrain.data.dataset import IterationOptions, Lengths
-from seqtrain.data.random_streams import Purpose, random_stream
+from seqtrain.data.lengths import Indices, KeptLengths, Limits
+from seqtrain.data.random_streams import Purpose, random_stream, shuffled
 from seqtrain.data.tokens import IntArray
 
-SHARD_SIZE = 8_000_000
-Indices = npt.NDArray[np.uint32]
+SHARD_SIZE = 4_000_000
 T = TypeVar("T")
 
-_MAX_CELLS = 2**20  # of a table of all pairs of lengths; where more would be needed, those that occur are looked for
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds a batch.
-
-    Attributes:
-        max_tokens: Sentences times the longest of them on either side, or None.
-        max_sentences: Sentences, or None.
-        multiple: A batch holds at most so many sentences or a multiple of it.
-        max_source: The longest source, in tokens.
-        max_target: The longest target, in tokens.
-    """
-
-    max_tokens: int | None
-    max_sentences: int | None
-    multiple: int
-    max_source: int
-    max_target: int
-
-    @classmethod
-    def of(cls, options: IterationOptions) -> Limits:
-        """The limits of an epoch."""
-        batching = options.batching
-        return cls(
-            batching.max_tokens, batching.max_sentences, batching.required_batch_size_multiple, *options.max_positions
-        )
-
-
-def filter_by_length(lengths: np.ndarray, limits: Limits) -> tuple[Indices, dict[str, int]]:
-    """The examples that fit a batch and the model.
-
-    Args:
-        lengths: (N, 2) source and target tokens.
-        limits: What is too long.
-
-    Returns:
-        The numbers of the examples that are kept, ascending; and how many are left out, by the (first) reason.
-    """
-    source, target = lengths[:, 0], lengths[:, 1]
-    rules = [
-        (f"source longer than {limits.max_source} tokens", source, limits.max_source),
-        (f"target longer than {limits.max_target} tokens", target, limits.max_target),
-    ]
-    if limits.max_tokens is not None:
-        reason = f"longer than max_tokens={limits.max_tokens}"
-        rules += [(reason, source, limits.max_tokens), (reason, target, limits.max_tokens)]
-    kept = np.arange(len(lengths), dtype=np.uint32)
-    filtered: dict[str, int] = {}
-    for reason, sizes, limit in rules:
-        if sizes.max(initial=0) > limit:
-            fits = sizes[kept] <= limit
-            if count := int(np.count_nonzero(~fits)):
-                filtered[reason] = filtered.get(reason, 0) + count
-            kept = kept[fits]
-    return kept, filtered
-
-
-def rows_of(lengths: np.ndarray, kept: Indices) -> np.ndarray:
-    """The lengths of the examples that are kept, (M, 2) of (N, 2), each column in a row as in the whole."""
-    return lengths if len(kept) == len(lengths) else take_rows(lengths, kept)
-
-
-def take_rows(lengths: np.ndarray, numbers: Indices) -> np.ndarray:
-    """lengths[numbers], (N, 2) -> (M, 2), in a sixth of the time where each column lies in a row."""
-    return np.stack([lengths[:, side].take(numbers) for side in range(2)]).T
+_MAX_CELLS = 2**21  # of a table of all pairs of lengths; where more would be needed, those that occur are looked for
 
 
 class LengthClasses:
@@ -107,34 +41,51 @@ class LengthClasses:
         counts: (num_classes,) how many examples there are of each.
     """
 
-    def __init__(self, lengths: np.ndarray) -> None:
-        """Count the pairs.
-
-        Args:
-            lengths: (N, 2) source and target tokens.
-        """
-        width = int(lengths[:, 1].max(initial=0)) + 1
-        num_cells = (int(lengths[:, 0].max(initial=0)) + 1) * width
-        self._keys = lengths[:, 0].astype(np.int64)
-        self._keys *= width
-        self._keys += lengths[:, 1]
-        self._num_cells = num_cells if num_cells <= max(_MAX_CELLS, len(lengths)) else None
-        if self._num_cells is not None:
-            counts = np.bincount(self._keys, minlength=1)
-            self._pairs = np.flatnonzero(counts)
-            self.counts: IntArray = counts[self._pairs]
-        else:
-            self._pairs, self.counts = np.unique(self._keys, return_counts=True)
-        self.sizes: IntArray = np.maximum(self._pairs // width, self._pairs % width)
+    def __init__(self, lengths: KeptLengths) -> None:
+        """Count the pairs."""
+        self._lengths = lengths
+        longest_source, longest_target = lengths.totals.longest
+        self._width = longest_target + 1
+        num_cells = (longest_source + 1) * self._width
+        self._num_cells = num_cells if num_cells <= _MAX_CELLS else None
+        self._pairs, self.counts = self._count_in_table(num_cells) if self._num_cells else self._count_in_sorts()
+        self.sizes: IntArray = np.maximum(self._pairs // self._width, self._pairs % self._width)
 
     def numbers(self) -> np.ndarray:
-        """(N,) the class of each example."""
-        dtype = np.uint16 if len(self._pairs) <= 2**16 else np.uint32
-        if self._num_cells is None:
-            return np.searchsorted(self._pairs, self._keys).astype(dtype)
-        table = np.zeros(self._num_cells, dtype)
-        table[self._pairs] = np.arange(len(self._pairs))
-        return table[self._keys]
+        """(M,) the class of each example."""
+        found = np.empty(self._lengths.totals.num_examples, np.uint16 if len(self._pairs) <= 2**16 else np.uint32)
+        table = None
+        if self._num_cells is not None:
+            table = np.zeros(self._num_cells, found.dtype)
+            table[self._pairs] = np.arange(len(self._pairs))
+        start = 0
+        for keys in self._keys():
+            classes = self._pairs.searchsorted(keys) if table is None else table[keys]
+            found[start : start + len(keys)] = classes
+            start += len(keys)
+        return found
+
+    def _keys(self) -> Iterator[IntArray]:
+        """A number for each pair of lengths, in windows."""
+        for lengths in self._lengths:
+            keys = lengths[:, 0].astype(np.int64)
+            keys *= self._width
+            keys += lengths[:, 1]
+            yield keys
+
+    def _count_in_table(self, num_cells: int) -> tuple[IntArray, IntArray]:
+        counts = np.zeros(num_cells, dtype=np.int64)
+        for keys in self._keys():
+            counts += np.bincount(keys, minlength=num_cells)
+        pairs = np.flatnonzero(counts)
+        return pairs, counts[pairs]
+
+    def _count_in_sorts(self) -> tuple[IntArray, IntArray]:
+        found = [np.unique(keys, return_counts=True) for keys in self._keys()]
+        pairs, places = np.unique(np.concatenate([keys for keys, _ in found]), return_inverse=True)
+        counts = np.zeros(len(pairs), dtype=np.int64)
+        np.add.at(counts, places, np.concatenate([some for _, some in found]))
+        return pairs, counts
 
 
 def sort_by_class(numbers: np.ndarray, order: Indices) -> Indices:
@@ -210,7 +161,7 @@ class Shard:
         num_examples: How many are left.
     """
 
-    def __init__(self, lengths: Lengths, limits: Limits, examples: slice) -> None:
+    def __init__(self, lengths: Lengths, limits: Limits, examples: range) -> None:
         """Cut a shard.
 
         Args:
@@ -218,13 +169,11 @@ class Shard:
             limits: Of a batch.
             examples: The shard's.
         """
-        self._lengths = lengths
-        self._limits = limits
-        self._examples = examples
-        rows = lengths[examples]
-        kept, self.filtered = filter_by_length(rows, limits)
-        classes = LengthClasses(rows_of(rows, kept))
-        self.num_examples = len(kept)
+        self._first = examples.start
+        self._lengths = KeptLengths(lengths, limits, examples)
+        self.filtered = self._lengths.filtered
+        self.num_examples = self._lengths.totals.num_examples
+        classes = LengthClasses(self._lengths)
         self.bounds = cut(classes.sizes, classes.counts, limits)
 
     @property
@@ -234,15 +183,11 @@ class Shard:
 
     def order(self, seed: int, epoch: int, *, shuffle: bool) -> Indices:
         """(num_examples,) the sorted row of one epoch, as numbers in the shard."""
-        rows = self._lengths[self._examples]
-        kept, _ = filter_by_length(rows, self._limits)
-        numbers = LengthClasses(rows_of(rows, kept)).numbers()
-        del rows
-        order = np.arange(len(kept), dtype=np.uint32)
+        order = np.arange(self.num_examples, dtype=np.uint32)
         if shuffle:
-            random_stream(Purpose.example_order, seed, epoch, self._examples.start).shuffle(order)
-        order = sort_by_class(numbers, order)
-        return kept[order] if self.filtered else order
+            order = shuffled(order, random_stream(Purpose.example_order, seed, epoch, self._first))
+        order = sort_by_class(LengthClasses(self._lengths).numbers(), order)
+        return self._lengths.numbers()[order] if self.filtered else order
 
     def batches(self, order: Indices, seed: int, epoch: int, *, shuffle: bool) -> Iterator[IntArray]:
         """The batches of one epoch, as numbers of examples of the dataset.
@@ -255,8 +200,8 @@ class Shard:
         """
         numbers = np.arange(self.num_batches)
         if shuffle:
-            numbers = random_stream(Purpose.batch_order, seed, epoch, self._examples.start).permutation(numbers)
-        first_example = np.int64(self._examples.start)
+            numbers = random_stream(Purpose.batch_order, seed, epoch, self._first).permutation(numbers)
+        first_example = np.int64(self._first)
         for number in numbers:
             yield order[self.bounds[number] : self.bounds[number + 1]] + first_example
 
@@ -279,15 +224,15 @@ class Plan:
             shard_size: The most examples that are planned at once.
         """
         limits, num_examples = Limits.of(options), len(lengths)
-        parts = [slice(start, min(start + shard_size, num_examples)) for start in range(0, num_examples, shard_size)]
+        parts = [range(start, min(start + shard_size, num_examples)) for start in range(0, num_examples, shard_size)]
         shards = [Shard(lengths, limits, part) for part in parts]
         self._options = options
         self.num_batches = sum(shard.num_batches for shard in shards)
         self.num_examples = sum(shard.num_examples for shard in shards)
-        self.filtered: dict[str, int] = {}
+        filtered = Counter[str]()
         for shard in shards:
-            for reason, count in shard.filtered.items():
-                self.filtered[reason] = self.filtered.get(reason, 0) + count
+            filtered.update(shard.filtered)
+        self.filtered = dict(filtered)
         if options.shuffle:
             order = random_stream(Purpose.shard_order, options.seed, options.epoch).permutation(len(shards))
             shards = [shards[number] for number in order]

@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from seqtrain.data.batching import SHARD_SIZE, Indices, Limits, filter_by_length, rows_of, take_rows
+from seqtrain.data.batching import SHARD_SIZE
 from seqtrain.data.dataset import IterationOptions, Lengths
-from seqtrain.data.random_streams import Purpose, random_stream
+from seqtrain.data.lengths import WINDOW, Indices, KeptLengths, LengthTotals, Limits, take_rows
+from seqtrain.data.random_streams import Purpose, random_stream, shuffled
 from seqtrain.data.tokens import IntArray
 
-__all__ = ["LengthTotals", "PackedPlan", "PackedShape", "SideShape", "attention_row_bounds", "cut_packed"]
+__all__ = ["PackedPlan", "PackedShape", "SideShape", "attention_row_bounds", "cut_packed"]
 
 _ROW_MULTIPLE = 64  # of the sizes that matrix products see
 _SHORTEST_ATTENTION_ROW = 128  # the tile of attention kernels
 _SPARE_ATTENTION_ROWS = 1.25  # next-fit leaves about a tenth of an attention row empty
 _BLOCK = 2**14
-_NUM_ORDERS = 2  # that a plan keeps from cutting to taking: 4 bytes an example
+_NUM_ORDERS = 4  # that a plan keeps from cutting to taking: 4 bytes an example
 _DEVIATIONS = 4.0  # of the number of sentences above its mean, for which there is room
 
 
@@ -52,30 +54,6 @@ class SideShape:
         """The sizes for so many tokens, in sentences of so many at most."""
         num_rows = _round_up(max(max_tokens, longest + 1), _ROW_MULTIPLE)
         return cls(num_rows, longest, _round_up(max(longest, _SHORTEST_ATTENTION_ROW), _ROW_MULTIPLE))
-
-
-@dataclass(frozen=True)
-class LengthTotals:
-    """What the shape of packed batches follows from.
-
-    Attributes:
-        num_examples: N.
-        totals: Source and target tokens of all examples.
-        longest: Source and target tokens of the longest of them.
-    """
-
-    num_examples: int = 0
-    totals: tuple[int, int] = (0, 0)
-    longest: tuple[int, int] = (0, 0)
-
-    def with_lengths(self, lengths: np.ndarray) -> LengthTotals:
-        """Those of more examples, (N, 2)."""
-        totals, longest = lengths.sum(axis=0, dtype=np.int64), lengths.max(axis=0, initial=0)
-        return LengthTotals(
-            self.num_examples + len(lengths),
-            (self.totals[0] + int(totals[0]), self.totals[1] + int(totals[1])),
-            (max(self.longest[0], int(longest[0])), max(self.longest[1], int(longest[1]))),
-        )
 
 
 @dataclass(frozen=True)
@@ -121,17 +99,34 @@ class PackedShape:
         return self.num_sequences + max(-(-side.num_rows // side.num_columns) for side in sides)
 
 
-def cut_packed(lengths: np.ndarray, shape: PackedShape) -> IntArray:
+def cut_packed(lengths: np.ndarray, shape: PackedShape, order: Indices | None = None) -> IntArray:
     """Cut a row of examples into batches, each as large as the shape allows.
 
     Args:
-        lengths: (N, 2) source and target tokens, in the order of the row.
+        lengths: (M, 2) source and target tokens.
         shape: What they must fit into.
+        order: (N,) which of the examples stand in the row, one after the other; None for all as they come.
 
     Returns:
         (num_batches + 1,) bounds: batch b is bounds[b] ... bounds[b + 1] - 1.
     """
-    row, start, bounds = _Row(lengths), 0, [0]
+    num_examples = len(lengths) if order is None else len(order)
+    window = max(WINDOW, 2 * shape.num_sequences)
+    bounds = [0]
+    while bounds[-1] < num_examples:
+        start = bounds[-1]
+        stop = min(start + window, num_examples)
+        rows = lengths[start:stop] if order is None else take_rows(lengths, order[start:stop])
+        ends = _ends_of_batches(rows, shape)
+        if stop < num_examples:
+            ends.pop()  # which what stands behind the window may belong to
+        bounds.extend(start + end for end in ends)
+    return np.array(bounds, dtype=np.int64)
+
+
+def _ends_of_batches(lengths: np.ndarray, shape: PackedShape) -> list[int]:
+    """Where the batches of a row end, (N, 2) source and target tokens; see `cut_packed`."""
+    row, start, ends = _Row(lengths), 0, list[int]()
     room = shape.source.num_rows - 1, shape.target.num_rows - 1
     attention_row_ends = _attention_row_ends(row.offsets, shape).data
     while start < row.num_examples:
@@ -141,8 +136,8 @@ def cut_packed(lengths: np.ndarray, shape: PackedShape) -> IntArray:
             if stop == end:
                 break
         start = stop
-        bounds.append(start)
-    return np.array(bounds, dtype=np.int64)
+        ends.append(start)
+    return ends
 
 
 def attention_row_bounds(offsets: tuple[IntArray, IntArray], shape: PackedShape) -> IntArray:
@@ -239,12 +234,13 @@ class PackedPlan:
         self._limits = Limits.of(options)
         self._shard_size = shard_size
         starts = np.arange(0, len(lengths), shard_size)
-        self.filtered: dict[str, int] = {}
-        self.shape = self._find_shape(starts)
+        parts = [range(start, min(start + shard_size, len(lengths))) for start in starts.tolist()]
+        self._kept = {part.start: KeptLengths(lengths, self._limits, part) for part in parts}
+        self.filtered, self.shape = self._survey()
         if options.shuffle:
             starts = random_stream(Purpose.shard_order, options.seed, options.epoch).permutation(starts)
         self._orders: dict[int, Indices] = {}  # of the first shards, which is the dearest part of a plan
-        self._bounds = {int(start): self._cut(int(start)) for start in starts}
+        self._bounds = {start: self._cut(start) for start in starts.tolist()}
         self.num_examples = sum(int(bounds[-1]) for bounds in self._bounds.values())
         self.num_batches = sum(len(bounds) - 1 for bounds in self._bounds.values())
 
@@ -255,43 +251,39 @@ class PackedPlan:
             if first < num_batches:
                 order = self._orders.pop(start, None)
                 if order is None:
-                    order = self._order(start, self._rows(start))
+                    order = self._order(start)
                 for number in range(first, num_batches):
                     yield order[bounds[number] : bounds[number + 1]] + np.int64(start)
             first = max(0, first - num_batches)
 
-    def _find_shape(self, starts: IntArray) -> PackedShape | None:
-        max_tokens, totals = self._limits.max_tokens, LengthTotals()
+    def _survey(self) -> tuple[dict[str, int], PackedShape | None]:
+        """What is left out of all shards, and the shape of what is left."""
+        max_tokens, totals, filtered = self._limits.max_tokens, LengthTotals(), Counter[str]()
         assert max_tokens is not None, "batching.form=packed is refused without a batching.max_tokens"
-        for start in starts:
-            rows = self._rows(int(start))
-            kept, filtered = filter_by_length(rows, self._limits)
-            totals = totals.with_lengths(rows_of(rows, kept))
-            for reason, count in filtered.items():
-                self.filtered[reason] = self.filtered.get(reason, 0) + count
-        return PackedShape.of(totals, max_tokens, self._limits.max_sentences) if totals.num_examples else None
+        for kept in self._kept.values():
+            totals += kept.totals
+            filtered.update(kept.filtered)
+        shape = PackedShape.of(totals, max_tokens, self._limits.max_sentences) if totals.num_examples else None
+        return dict(filtered), shape
 
-    def _order(self, start: int, rows: np.ndarray) -> Indices:
+    def _order(self, start: int) -> Indices:
         """The examples of a shard in the order of this epoch, as numbers in the shard.
 
         Args:
             start: The shard's first example.
-            rows: The lengths of its examples, in their own order.
         """
-        order, _ = filter_by_length(rows, self._limits)
+        order = self._kept[start].numbers()
         if self._options.shuffle:
-            random_stream(Purpose.example_order, self._options.seed, self._options.epoch, start).shuffle(order)
+            stream = random_stream(Purpose.example_order, self._options.seed, self._options.epoch, start)
+            order = shuffled(order, stream)
         return order
 
     def _cut(self, start: int) -> IntArray:
-        rows = self._rows(start)
-        order = self._order(start, rows)
+        order = self._order(start)
         if len(self._orders) < _NUM_ORDERS:
             self._orders[start] = order
-        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(take_rows(rows, order), self.shape)
-
-    def _rows(self, start: int) -> np.ndarray:
-        return self._lengths[start : start + self._shard_size]
+        lengths = self._lengths[start : start + self._shard_size]
+        return np.zeros(1, dtype=np.int64) if self.shape is None else cut_packed(lengths, self.shape, order)
 
 
 def _round_up(number: float, multiple: int) -> int:

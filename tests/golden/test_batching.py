@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from seqtrain.config.root import BatchingConfig
-from seqtrain.data.batching import Limits, cut
+from seqtrain.data.batching import cut
 from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.lengths import Limits
 from seqtrain.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from seqtrain.tasks.translation import TranslationConfig, TranslationTask
 from tests.shared import shared

@@ -19,7 +19,8 @@ from seqtrain.config.sections import AttentionBackend
 from seqtrain.criterions.cross_entropy import CrossEntropyConfig
 from seqtrain.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyConfig
 from seqtrain.data.batch import Batch
-from seqtrain.data.packing import LengthTotals, PackedShape, cut_packed
+from seqtrain.data.lengths import LengthTotals
+from seqtrain.data.packing import PackedShape, cut_packed
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.vocabulary import Vocabulary
 from seqtrain.models.schema import ModelConfig

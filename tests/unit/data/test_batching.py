@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqtrain.config.root import BatchingConfig
-from seqtrain.data.batching import LengthClasses, Limits, Plan, cut, filter_by_length, sort_by_class
+from seqtrain.data.batching import LengthClasses, Plan, cut, sort_by_class
 from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.lengths import KeptLengths, Limits
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=40)
 
@@ -72,8 +73,12 @@ def test_a_row_is_cut_as_by_a_plain_loop(
     assert cut(sizes, counts, limits).tolist() == cut_by_loop(np.repeat(sizes, counts).tolist(), limits)
 
 
+def classes_of(lengths: np.ndarray) -> LengthClasses:
+    return LengthClasses(KeptLengths(lengths, Limits(None, 1, 1, 10**6, 10**6), range(len(lengths))))
+
+
 def sort(lengths: np.ndarray, order: list[int]) -> list[int]:
-    found: list[int] = sort_by_class(LengthClasses(lengths).numbers(), np.array(order, dtype=np.uint32)).tolist()
+    found: list[int] = sort_by_class(classes_of(lengths).numbers(), np.array(order, dtype=np.uint32)).tolist()
     return found
 
 
@@ -91,35 +96,27 @@ def test_more_pairs_of_lengths_than_16_bits_can_number_are_sorted() -> None:
     generator = np.random.default_rng(1)
     lengths = generator.integers(1, 700, (150_000, 2))
     order = generator.permutation(len(lengths))
-    classes = LengthClasses(lengths)
+    classes = classes_of(lengths)
     assert len(classes.counts) > 2**16
     assert sort(lengths, order.tolist()) == order[np.lexsort(lengths[order].T[::-1])].tolist()
 
 
 @settings(max_examples=100, deadline=None)
-@given(lengths=LENGTHS, factor=st.sampled_from([1, 7_000]))
-def test_classes_count_the_pairs_of_lengths_in_their_order(lengths: list[tuple[int, int]], factor: int) -> None:
+@given(lengths=LENGTHS, factor=st.sampled_from([1, 7_000]), window=st.sampled_from([5, 2**18]))
+def test_classes_count_the_pairs_of_lengths_in_their_order(
+    lengths: list[tuple[int, int]], factor: int, window: int
+) -> None:
     table = array(lengths) * factor
-    classes = LengthClasses(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqtrain.data.lengths.WINDOW", window)
+        check_classes(table, classes_of(table))
+
+
+def check_classes(table: np.ndarray, classes: LengthClasses) -> None:
     pairs, numbers, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
     assert classes.sizes.tolist() == pairs.max(axis=1, initial=0).tolist()
     assert classes.counts.tolist() == counts.tolist()
     assert classes.numbers().tolist() == numbers.reshape(-1).tolist()
-
-
-def test_what_is_too_long_is_counted_by_its_first_reason() -> None:
-    lengths = array([(5, 5), (11, 5), (5, 11), (11, 11), (9, 2), (2, 9)])
-    kept, filtered = filter_by_length(lengths, Limits(8, None, 1, 10, 10))
-    assert kept.tolist() == [0]
-    assert filtered == {
-        "source longer than 10 tokens": 2,
-        "target longer than 10 tokens": 1,
-        "longer than max_tokens=8": 2,
-    }
-
-
-def test_nothing_is_filtered_without_a_reason() -> None:
-    assert filter_by_length(array([(5, 5)]), Limits(None, 1, 1, 5, 5))[1] == {}
 
 
 @settings(max_examples=100, deadline=None)

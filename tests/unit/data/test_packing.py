@@ -11,8 +11,9 @@ import pytest
 
 from seqtrain.config.root import TrainBatchingConfig
 from seqtrain.data.dataset import IterationOptions
+from seqtrain.data.lengths import LengthTotals
 from seqtrain.data.loader import BatchIterator
-from seqtrain.data.packing import LengthTotals, PackedPlan, PackedShape, SideShape, attention_row_bounds, cut_packed
+from seqtrain.data.packing import PackedPlan, PackedShape, SideShape, attention_row_bounds, cut_packed
 from seqtrain.data.pairs import PairDataset
 from seqtrain.data.tokens import IntArray
 
@@ -83,12 +84,18 @@ def written_out(rows: IntArray, shape: PackedShape) -> list[int]:
     return [*bounds, len(rows)]
 
 
+@pytest.mark.parametrize("window", [5, 1000, 2**18])
 @pytest.mark.parametrize("num_attention_rows", [8, 11, 20])
-def test_batches_are_those_of_a_loop_over_the_examples(num_attention_rows: int) -> None:
+def test_batches_are_those_of_a_loop_over_the_examples(
+    num_attention_rows: int, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqtrain.data.packing.WINDOW", window)
     rows = lengths(40_000)
     shape = PackedShape.of(LengthTotals().with_lengths(rows), max_tokens=1000, max_sentences=60)
     shape = replace(shape, num_attention_rows=num_attention_rows)
+    order = np.random.default_rng(2).permutation(len(rows)).astype(np.uint32)
     assert cut_packed(rows, shape).tolist() == written_out(rows, shape)
+    assert cut_packed(rows, shape, order).tolist() == written_out(rows[order], shape)
 
 
 def test_sentences_share_an_attention_row_while_both_sides_fit() -> None:
@@ -97,9 +104,8 @@ def test_sentences_share_an_attention_row_while_both_sides_fit() -> None:
 
 
 def test_the_shape_follows_from_the_lengths() -> None:
-    totals = LengthTotals().with_lengths(np.array([[10, 5], [50, 25]])).with_lengths(np.array([[140, 70]]))
+    totals = LengthTotals(num_examples=3, totals=(200, 100), longest=(140, 70))
     shape = PackedShape.of(totals, max_tokens=1000, max_sentences=None)
-    assert totals == LengthTotals(num_examples=3, totals=(200, 100), longest=(140, 70))
     assert shape.source == SideShape(num_rows=1024, num_columns=140, row_length=192)
     assert shape.target == SideShape(num_rows=512, num_columns=70, row_length=128)
     assert shape.num_sequences == 32  # 512 rows for targets of 100 / 3 tokens: 15.4, and 4 times the root of it
