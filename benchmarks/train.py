@@ -5,10 +5,11 @@
     python -m benchmarks.train --device cuda --precisions bf16 --shapes base big gpt2
 
 All contestants have the same number of parameters (checked), read the same batches of token numbers, and make whole
-updates: forward, loss, backward, clipping, optimizer. First all peers run a few rounds, and the two fastest of each
-precision are chosen, for a few rounds may err. Then they and seqtrain take turns, in an order that turns from round to
-round (ABBA), with a probe of the machine's speed around every block; seqtrain runs twice, so that one sees what the
-same program against itself gives. A round gives one ratio of target tokens a second. See docs/benchmarks.md.
+updates: forward, loss, backward, clipping, optimizer. First all run a few rounds, and of each precision the two fastest
+peers and forms of seqtrain are chosen, for a few rounds may err. Then these take turns, in an order that turns from
+round to round (ABBA), with a probe of the machine's speed around every block; one form of seqtrain runs twice, so that
+one sees what the same program against itself gives. A round gives one ratio of target tokens a second. See
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ BARS = {
 GPU_PEAK_FLOPS = 990e12  # H100 and H200, bf16 without sparsity, as NVIDIA states it
 
 Entry = tuple[str, Contestant, Settings]
-Chosen = dict[Precision, tuple[str, list[str]]]
+Chosen = dict[Precision, tuple[list[str], list[str]]]
 
-NUM_FINALISTS = 2  # peers of a precision that go on to the final
+NUM_FINALISTS = 2  # peers of a precision that go on to the final, and forms of seqtrain
 
 
 class Contest:
@@ -76,7 +77,7 @@ class Contest:
         return Rounds({name: own for group in blocks for name, own in group.items()}, self.options.clock)
 
     def final(self, chosen: Chosen, keep: Callable[[Rounds], object]) -> Rounds:
-        """The rounds that count: seqtrain in each precision, once more in the last, and the chosen peers.
+        """The rounds that count: what is chosen of each precision, and seqtrain once more in the last.
 
         Args:
             chosen: By `choose`, for each precision.
@@ -84,20 +85,21 @@ class Contest:
         """
         by_name = {peer.name: peer for peer in (*self.ours, *self.peers)}
         entries: list[Entry] = []
-        for precision, (our_name, peer_names) in chosen.items():
-            (mine,) = self.entries([by_name[our_name]], precision)
-            others = self.entries([by_name[name] for name in peer_names], precision)
-            again = (mine[0] + AGAIN, *mine[1:])
+        for precision, (our_names, peer_names) in chosen.items():
+            mine, others = (
+                self.entries([by_name[name] for name in names], precision) for names in (our_names, peer_names)
+            )
             is_last = precision == list(chosen)[-1]
-            entries += [mine, *([again] if is_last else []), *others]  # what is compared runs close to one another
+            again = [(mine[0][0] + AGAIN, *mine[0][1:])] if is_last else []
+            entries += [*mine[1:], mine[0], *again, *others]  # what is compared runs close to one another
         return self._run(entries, keep)
 
-    def choose(self, precision: Precision, rounds: Rounds) -> tuple[str, list[str]]:
-        """The names of seqtrain's fastest form and of the fastest peers, fastest first."""
+    def choose(self, precision: Precision, rounds: Rounds) -> tuple[list[str], list[str]]:
+        """The names of seqtrain's fastest forms and of the fastest peers, fastest first."""
         ours, peers = (
             _fastest_first(rounds, [entry.name for entry in entries], precision) for entries in (self.ours, self.peers)
         )
-        return ours[0], peers[:NUM_FINALISTS]
+        return ours[:NUM_FINALISTS], peers[:NUM_FINALISTS]
 
     def report(self, chosen: Chosen, scouting: dict[Precision, Rounds], rounds: Rounds) -> tuple[list[str], Facts]:
         """The sections of the page, and the record, of scouting and as many rounds of the final as there are."""
@@ -171,11 +173,11 @@ def _fastest_first(rounds: Rounds, names: list[str], precision: Precision) -> li
 
 
 def make_claims(shape: str, rounds: Rounds, chosen: Chosen) -> list[Claim]:
-    """Each precision of seqtrain against that precision's fastest peer, and its best against the fastest of all."""
-    claims = [
-        _claim(shape, f"{ours} {precision}", rounds.fastest([f"{peer} {precision}" for peer in peers]), precision)
-        for precision, (ours, peers) in chosen.items()
-    ]
+    """Seqtrain's fastest form in each precision against that precision's fastest peer, and its best against all."""
+    claims = []
+    for precision, sides in chosen.items():
+        ours, peer = (rounds.fastest([f"{name} {precision}" for name in names]) for names in sides)
+        claims.append(_claim(shape, ours, peer, precision))
     best, peer = (rounds.fastest(names) for names in ([c.ours for c in claims], [c.baseline for c in claims]))
     if (best, peer) not in {(claim.ours, claim.baseline) for claim in claims}:
         claims.append(_claim(shape, best, peer, best.split()[-1]))

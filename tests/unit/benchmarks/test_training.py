@@ -159,13 +159,13 @@ def test_a_peer_that_there_is_not_is_refused_with_the_names_there_are() -> None:
 
 
 def test_each_precision_is_compared_with_its_fastest_peer_and_the_best_with_the_best() -> None:
-    speeds = {"seqtrain fp32": 3.0, "seqtrain bf16": 6.0, "a fp32": 2.0, "b bf16": 1.0, "c bf16": 0.5}
+    speeds = {"x fp32": 3.0, "x bf16": 5.0, "y bf16": 6.0, "a fp32": 2.0, "b bf16": 1.0, "c bf16": 0.5}
     rounds = Rounds({name: [Block(1.0, 1.0, speed)] for name, speed in speeds.items()})
-    claims = make_claims("tiny-128", rounds, {"fp32": ("seqtrain", ["a"]), "bf16": ("seqtrain", ["c", "b"])})
+    claims = make_claims("tiny-128", rounds, {"fp32": (["x"], ["a"]), "bf16": (["x", "y"], ["c", "b"])})
     assert [(claim.ours, claim.baseline, claim.bar) for claim in claims] == [
-        ("seqtrain fp32", "a fp32", 2.2),
-        ("seqtrain bf16", "b bf16", 3.0),
-        ("seqtrain bf16", "a fp32", 3.0),
+        ("x fp32", "a fp32", 2.2),
+        ("y bf16", "b bf16", 3.0),
+        ("y bf16", "a fp32", 3.0),
     ]
 
 
@@ -186,9 +186,10 @@ def test_a_contest_of_processes_runs_from_batches_to_claims(tmp_path: Path) -> N
     assert "is_finished" not in record
     (claim,), arms = record["claims"], record["arms"]
     ours, peer = claim["statement"].split(" / ")
-    assert ours in {"seqtrain fp32", "seqtrain compiled fp32"}  # whichever was faster in the first rounds
+    forms = {"seqtrain fp32", "seqtrain compiled fp32"}  # of which the one runs again that was faster at first
+    assert ours in forms
     assert peer == "GPT-2 loop fp32"
-    assert set(arms) == {"seqtrain fp32", "seqtrain compiled fp32", ours + AGAIN, peer}
+    assert set(arms) in ({*forms, form + AGAIN, peer} for form in forms)
     assert any(section.startswith("A/A: ") for section in sections)
 
 
