@@ -4,6 +4,7 @@
 // Compiled for the machine at hand; see build.py. Python says what the arguments are: see training_kernels.py.
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "numbers.h"
@@ -204,7 +205,7 @@ struct Attention {
 };
 
 constexpr int64_t BLOCK = 64;  // queries that are worked on together
-constexpr int64_t ROWS = 4;    // of a product that are made together: as many sums as a register set holds
+constexpr int64_t BYTES_OF_LINE = 64;  // of the cache
 
 // Features of the rows of one head, copied side by side as float32 and scaled.
 template <class T, int64_t DIM>
@@ -252,12 +253,32 @@ void score_rows(const float* rows, const float* columns, int64_t any_dim, int64_
     }
 }
 
+// Calls f with a count as a constant, which is MOST or less.
+template <int64_t MOST, class F>
+void with_constant(int64_t count, F f) {
+    if constexpr (MOST > 1)
+        if (count < MOST) return with_constant<MOST - 1>(count, f);
+    f(std::integral_constant<int64_t, MOST>());
+}
+
+// Calls f with the first of some rows and their number as a constant, MOST or less, until all are done. The parts are of
+// like sizes: a product of one row takes as long as one of four, for each addition waits for the one before.
+template <int64_t MOST, class F>
+void in_parts(int64_t num_rows, F f) {
+    const int64_t num_parts = (num_rows + MOST - 1) / MOST;
+    for (int64_t part = 0, first = 0; part < num_parts; ++part) {
+        const int64_t count = (num_rows - first) / (num_parts - part);
+        with_constant<MOST>(count, [&](auto constant) { f(first, constant); });
+        first += count;
+    }
+}
+
 // out (num_rows, width) = rows (num_rows, dim) times columns (dim, width).
 template <int64_t DIM>
 void score(const float* rows, const float* columns, int64_t dim, int64_t num_rows, int64_t width, float* out) {
-    int64_t r = 0;
-    for (; r + ROWS <= num_rows; r += ROWS) score_rows<DIM, ROWS>(rows + r * dim, columns, dim, width, out + r * width);
-    for (; r < num_rows; ++r) score_rows<DIM, 1>(rows + r * dim, columns, dim, width, out + r * width);
+    in_parts<8>(num_rows, [&](int64_t first, auto count) {
+        score_rows<DIM, count>(rows + first * dim, columns, dim, width, out + first * width);
+    });
 }
 
 // Weights in memory: that of row r for summand j.
@@ -291,11 +312,10 @@ void add_rows(Weights weights, const float* rows, int64_t any_dim, int64_t size,
 // out (num_rows, dim) += weights times rows (size, dim).
 template <int64_t DIM>
 void add_product(Weights weights, const float* rows, int64_t dim, int64_t num_rows, int64_t size, float* out) {
-    int64_t r = 0;
-    for (; r + ROWS <= num_rows; r += ROWS, weights.first += ROWS * weights.row_stride)
-        add_rows<DIM, ROWS>(weights, rows, dim, size, out + r * dim);
-    for (; r < num_rows; ++r, weights.first += weights.row_stride)
-        add_rows<DIM, 1>(weights, rows, dim, size, out + r * dim);
+    in_parts<5>(num_rows, [&](int64_t first, auto count) {
+        const Weights own = {weights.first + first * weights.row_stride, weights.row_stride, weights.summand_stride};
+        add_rows<DIM, count>(own, rows, dim, size, out + first * dim);
+    });
 }
 
 // What one thread works in: memory that grows to the largest size asked for.
@@ -377,6 +397,22 @@ inline Head head_of(int64_t task, int64_t num_heads, int64_t dim, const int64_t*
             first_key, key_bounds[sequence + 1] - first_key};
 }
 
+// Asks for features of some rows, which are read soon: a head's lie apart, and the machine foresees what lies in a row.
+// GCC takes a function that does nothing else for one that does nothing, unless it is inlined.
+template <class T>
+__attribute__((always_inline)) inline void fetch(const T* rows, int64_t stride, int64_t dim, int64_t num_rows) {
+    for (int64_t r = 0; r < std::min(BLOCK, num_rows); ++r)
+        for (int64_t c = 0; c < dim; c += int64_t(BYTES_OF_LINE / sizeof(T)))
+            __builtin_prefetch(rows + r * stride + c, 0, 2);  // for the second cache: the first one is in use
+}
+
+template <class T>
+__attribute__((always_inline)) inline void fetch_head(const Attention& a, const Head& head, const T* queries, const T* keys, const T* values) {
+    fetch(queries + head.first_query * a.query_stride + head.offset, a.query_stride, a.dim, head.num_queries);
+    fetch(keys + head.first_key * a.key_stride + head.offset, a.key_stride, a.dim, head.num_keys);
+    fetch(values + head.first_key * a.key_stride + head.offset, a.key_stride, a.dim, head.num_keys);
+}
+
 // softmax(q k' scale + bias) v, by heads: rows (R, H d), and the log-sum-exp of each row and head (R, H).
 template <class T, int64_t DIM>
 void attend_heads(const Attention& a, const T* queries, const T* keys, const T* values, const int64_t* query_bounds,
@@ -390,6 +426,8 @@ void attend_heads(const Attention& a, const T* queries, const T* keys, const T* 
         for (int64_t task = 0; task < a.num_sequences * num_heads; ++task) {
             const auto [number, offset, first_query, num_queries, first_key, num_keys] =
                 head_of(task, num_heads, dim, query_bounds, key_bounds);
+            if (task + 1 < a.num_sequences * num_heads)
+                fetch_head(a, head_of(task + 1, num_heads, dim, query_bounds, key_bounds), queries, keys, values);
             const float* key_bias = bias == nullptr ? nullptr : bias + first_key;
             float* k = k_memory.sized(num_keys * dim);
             float* v = v_memory.sized(num_keys * dim);
@@ -448,6 +486,12 @@ void attend_heads_gradient(const Attention& a, const T* queries, const T* keys, 
         for (int64_t task = 0; task < a.num_sequences * num_heads; ++task) {
             const auto [number, offset, first_query, num_queries, first_key, num_keys] =
                 head_of(task, num_heads, dim, query_bounds, key_bounds);
+            if (task + 1 < a.num_sequences * num_heads) {
+                const Head next = head_of(task + 1, num_heads, dim, query_bounds, key_bounds);
+                fetch_head(a, next, queries, keys, values);
+                fetch(output_grad + next.first_query * num_heads * dim + next.offset, num_heads * dim, dim,
+                      next.num_queries);
+            }
             const int64_t key_start = first_key * a.key_stride + offset;
             const float* key_bias = bias == nullptr ? nullptr : bias + first_key;
             float* k = k_memory.sized(num_keys * dim);
