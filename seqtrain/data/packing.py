@@ -119,7 +119,7 @@ def cut_packed(lengths: np.ndarray, shape: PackedShape, order: Indices | None = 
         rows = lengths[start:stop] if order is None else take_rows(lengths, order[start:stop])
         ends = _ends_of_batches(rows, shape)
         if stop < num_examples:
-            ends.pop()  # which what stands behind the window may belong to
+            ends.pop()  # the last batch might be longer, were the window longer
         bounds.extend(start + end for end in ends)
     return np.array(bounds, dtype=np.int64)
 
