@@ -68,11 +68,7 @@ class LengthTotals:
     def with_lengths(self, lengths: np.ndarray) -> LengthTotals:
         """Those of more examples, (M, 2)."""
         totals, longest = lengths.sum(axis=0, dtype=np.int64), lengths.max(axis=0, initial=0)
-        return LengthTotals(
-            self.num_examples + len(lengths),
-            (self.totals[0] + int(totals[0]), self.totals[1] + int(totals[1])),
-            (max(self.longest[0], int(longest[0])), max(self.longest[1], int(longest[1]))),
-        )
+        return self + LengthTotals(len(lengths), (int(totals[0]), int(totals[1])), (int(longest[0]), int(longest[1])))
 
     def __add__(self, other: LengthTotals) -> LengthTotals:
         """Those of both."""

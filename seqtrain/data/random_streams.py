@@ -12,7 +12,7 @@ __all__ = ["Purpose", "random_stream", "shuffled"]
 
 T = TypeVar("T", bound=np.generic)
 
-_IN_CACHE = 2**18
+_IN_CACHE = 2**18  # elements that a shuffle finds there
 
 
 class Purpose(IntEnum):

@@ -204,7 +204,7 @@ struct Attention {
     double scale;
 };
 
-constexpr int64_t BLOCK = 64;  // queries that are worked on together
+constexpr int64_t BLOCK = 64;          // queries that are worked on together
 constexpr int64_t BYTES_OF_LINE = 64;  // of the cache
 
 // Features of the rows of one head, copied side by side as float32 and scaled.
@@ -407,7 +407,8 @@ __attribute__((always_inline)) inline void fetch(const T* rows, int64_t stride, 
 }
 
 template <class T>
-__attribute__((always_inline)) inline void fetch_head(const Attention& a, const Head& head, const T* queries, const T* keys, const T* values) {
+__attribute__((always_inline)) inline void fetch_head(const Attention& a, const Head& head, const T* queries,
+                                                      const T* keys, const T* values) {
     fetch(queries + head.first_query * a.query_stride + head.offset, a.query_stride, a.dim, head.num_queries);
     fetch(keys + head.first_key * a.key_stride + head.offset, a.key_stride, a.dim, head.num_keys);
     fetch(values + head.first_key * a.key_stride + head.offset, a.key_stride, a.dim, head.num_keys);

@@ -109,14 +109,12 @@ def test_classes_count_the_pairs_of_lengths_in_their_order(
     table = array(lengths) * factor
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seqtrain.data.lengths.WINDOW", window)
-        check_classes(table, classes_of(table))
-
-
-def check_classes(table: np.ndarray, classes: LengthClasses) -> None:
+        classes = classes_of(table)
+        found = classes.numbers().tolist()
     pairs, numbers, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
     assert classes.sizes.tolist() == pairs.max(axis=1, initial=0).tolist()
     assert classes.counts.tolist() == counts.tolist()
-    assert classes.numbers().tolist() == numbers.reshape(-1).tolist()
+    assert found == numbers.reshape(-1).tolist()
 
 
 @settings(max_examples=100, deadline=None)
