@@ -15,7 +15,7 @@ from seqtrain.nn.attention_shape import AttentionShape
 from seqtrain.nn.dropout import draw_dropped
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.packed_layout import PackedLayout
-from seqtrain.nn.products import multiplies_fast, onednn_linear
+from seqtrain.nn.products import multiplies_fast, onednn_linear, own_products
 from seqtrain.nn.training_kernels import AttentionBounds, TrainingKernels, kernels_in_use
 
 __all__ = ["compiled_attention", "compiled_linear", "compiled_residual_norm"]
@@ -75,8 +75,38 @@ def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: boo
         return None
     if not kernels.has_dim(len(weight)) or torch.float64 in (x.dtype, weight.dtype):
         return None
+    if own_products(weight, dtype) is not None and kernels.products.has_bias(bias):
+        compiled: Tensor = _CompiledLinear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+        return compiled
     output: Tensor = _Linear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
     return output
+
+
+class _CompiledLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, kernels: TrainingKernels) -> Tensor:
+        """See `compiled_linear`."""
+        panels = kernels.products.pack_transpose(weight.contiguous())
+        output, rows = kernels.products.forward(x.contiguous(), panels, len(weight), bias, relu=relu)
+        ctx.save_for_backward(rows, weight, output if relu else None)
+        ctx.kernels, ctx.x_dtype = kernels, x.dtype
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, weight and bias."""
+        rows, weight, output = ctx.saved_tensors
+        kernels: TrainingKernels = ctx.kernels
+        products = kernels.products
+        wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+        grad, sums = kernels.linear_gradient(grad.contiguous(), output)
+        x_grad = weight_grad = None
+        if wants_x:
+            x_grad = products.input_grad(grad, products.pack(weight.contiguous()), rows.shape[1], ctx.x_dtype)
+        if wants_weight:
+            weight_grad = products.weight_grad(grad, rows).to(weight.dtype)
+        return x_grad, weight_grad, sums if wants_bias else None, None, None
 
 
 class _Linear(torch.autograd.Function):

@@ -4,7 +4,8 @@ Shapes: N rows, D input features, V output features.
 
 A forward and a backward pass take y = x W', dx = dy W and dW = dy' x. On CPUs with AVX-512, oneDNN multiplies float32
 matrices up to one and a half times as fast as the library that torch calls by itself (MKL, on processors that are not
-Intel's), so it is asked directly. Everywhere else torch decides.
+Intel's), so it is asked directly. In bfloat16 there are compiled kernels, see `seqtrain.nn.product_kernels`. Everywhere
+else torch decides.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["Products", "has_onednn", "make_products", "multiplies_fast", "onednn_linear"]
+from seqtrain.nn.product_kernels import ProductKernels
+from seqtrain.nn.training_kernels import kernels_in_use
+
+__all__ = ["Products", "has_onednn", "make_products", "multiplies_fast", "onednn_linear", "own_products"]
 
 
 class Products(ABC):
@@ -40,6 +44,9 @@ class Products(ABC):
 
 def make_products(weight: Tensor, dtype: torch.dtype, *, wants_input_grad: bool) -> Products:
     """The fastest way to multiply with a weight (V, D) in a number format."""
+    kernels = own_products(weight, dtype)
+    if kernels is not None:
+        return _CompiledProducts(weight.contiguous(), kernels)
     if weight.device.type == "cpu" and dtype is torch.float32 and weight.dtype is dtype and has_onednn():
         return _OneDNNProducts(weight, wants_input_grad)
     return _TorchProducts(weight.to(dtype))
@@ -99,6 +106,37 @@ class _OneDNNProducts(Products):
     def weight_grad(self) -> Tensor:
         assert self._weight_grad is not None, "something was added"
         return self._weight_grad.t().contiguous()
+
+
+class _CompiledProducts(Products):
+    def __init__(self, weight: Tensor, kernels: ProductKernels) -> None:
+        self._weight = weight
+        self._kernels = kernels
+        self._transposed_panels = kernels.pack_transpose(weight)
+        self._panels: Tensor | None = None
+        self._weight_grad: Tensor | None = None  # (V, D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._kernels.forward(x, self._transposed_panels, len(self._weight))[0]
+
+    def input_grad(self, y_grad: Tensor) -> Tensor:
+        if self._panels is None:
+            self._panels = self._kernels.pack(self._weight)
+        return self._kernels.input_grad(y_grad, self._panels, self._weight.shape[1], torch.float32)
+
+    def add_weight_grad(self, y_grad: Tensor, x: Tensor) -> None:
+        self._weight_grad = self._kernels.weight_grad(y_grad, x, add_to=self._weight_grad)
+
+    def weight_grad(self) -> Tensor:
+        assert self._weight_grad is not None, "something was added"
+        return self._weight_grad
+
+
+def own_products(weight: Tensor, dtype: torch.dtype) -> ProductKernels | None:
+    """The compiled products with a weight (V, D) in a number format; None where there are none, or better ones."""
+    kernels = kernels_in_use(dtype) if dtype is torch.bfloat16 else None
+    is_known = kernels is not None and weight.device.type == "cpu" and kernels.products.has_shape(weight)
+    return kernels.products if kernels is not None and is_known and kernels.products.are_fastest else None
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str = "none") -> Tensor:

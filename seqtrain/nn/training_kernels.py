@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from seqtrain.nn.native.build import build
+from seqtrain.nn.native.call import call
+from seqtrain.nn.product_kernels import ProductKernels
 
 __all__ = ["AttentionBounds", "Dropped", "TrainingKernels", "kernels_in_use", "using"]
 
@@ -100,7 +102,11 @@ class AttentionBounds:
 
 
 class TrainingKernels:
-    """The kernels; rows are in float32 or bfloat16, and contiguous."""
+    """The kernels; rows are in float32 or bfloat16, and contiguous.
+
+    Attributes:
+        products: Matrix products in bfloat16.
+    """
 
     def __init__(self) -> None:
         """Compile them, which takes some seconds.
@@ -109,6 +115,7 @@ class TrainingKernels:
             CompilerError: There is no C++ compiler, or it fails.
         """
         self._library = build("training.cpp")
+        self.products = ProductKernels(self._library)
 
     @staticmethod
     def has_format(dtype: torch.dtype) -> bool:
@@ -131,6 +138,12 @@ class TrainingKernels:
         sizes = _Loss(*logits.shape, target_share, wants_gradient)
         self._call("softmax_gradient", logits.dtype, sizes, logits, targets, norms, target_logits)
         return norms, target_logits
+
+    def draw_bits(self, seed: int, num_draws: int) -> Tensor:
+        """Random bits (num_draws,) int64, the number of which is a multiple of 8; see `seqtrain.nn.dropout`."""
+        bits = torch.empty(num_draws, dtype=torch.int64)
+        call(self._library, "draw_random_bits", ctypes.c_uint64(seed), ctypes.c_int64(num_draws), bits)
+        return bits
 
     def residual_norm(
         self, x: Tensor, output: Tensor, dropped: Dropped, norm: tuple[Tensor, Tensor, float]
@@ -226,15 +239,7 @@ class TrainingKernels:
         return query_grad, key_value_grad
 
     def _call(self, name: str, dtype: torch.dtype, *arguments: object) -> None:
-        getattr(self._library, f"{name}_{_FORMATS[dtype]}")(*map(_pass, arguments))
-
-
-def _pass(argument: object) -> object:
-    """Tensors and structures as pointers."""
-    if isinstance(argument, Tensor):
-        assert argument.is_contiguous(), "rows follow one another"
-        return ctypes.c_void_p(argument.data_ptr())
-    return ctypes.byref(argument) if isinstance(argument, ctypes.Structure) else argument
+        call(self._library, f"{name}_{_FORMATS[dtype]}", *arguments)
 
 
 def _parts(

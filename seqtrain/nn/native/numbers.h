@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -39,6 +40,26 @@ inline vector broadcast(float x) { return x - vector{}; }
 
 inline int64_t round_up(int64_t size) { return (size + LANES - 1) / LANES * LANES; }
 
+// Calls f with a count as a constant, which is MOST or less.
+template <int64_t MOST, class F>
+void with_constant(int64_t count, F f) {
+    if constexpr (MOST > 1)
+        if (count < MOST) return with_constant<MOST - 1>(count, f);
+    f(std::integral_constant<int64_t, MOST>());
+}
+
+// Calls f with the first of some rows and their number as a constant, MOST or less, until all are done. The parts are of
+// like sizes: a product of one row takes as long as one of four, for each addition waits for the one before.
+template <int64_t MOST, class F>
+void in_parts(int64_t num_rows, F f) {
+    const int64_t num_parts = (num_rows + MOST - 1) / MOST;
+    for (int64_t part = 0, first = 0; part < num_parts; ++part) {
+        const int64_t count = (num_rows - first) / (num_parts - part);
+        with_constant<MOST>(count, [&](auto constant) { f(first, constant); });
+        first += count;
+    }
+}
+
 // ---- Numbers in memory --------------------------------------------------------------------------------------------
 
 inline float load(float x) { return x; }
@@ -65,16 +86,18 @@ inline vector load_vector(const float* place) {
     return values;
 }
 
-inline vector load_vector(const bfloat16* place) {
+// The bits of LANES numbers of 16.
+inline words load_bits(const bfloat16* place) {
     halves bits;
     std::memcpy(&bits, place, sizeof bits);
 #if defined(__AVX512F__)  // GCC 12 makes five instructions of what is one
-    const words values = (words)_mm512_cvtepu16_epi32((__m256i)bits);
+    return (words)_mm512_cvtepu16_epi32((__m256i)bits);
 #else
-    const words values = __builtin_convertvector(bits, words);
+    return __builtin_convertvector(bits, words);
 #endif
-    return (vector)(values << 16);
 }
+
+inline vector load_vector(const bfloat16* place) { return (vector)(load_bits(place) << 16); }
 
 inline void store_vector(float* place, vector values) { std::memcpy(place, &values, sizeof values); }
 
@@ -88,6 +111,43 @@ inline void store_vector(bfloat16* place, vector values) {
     const halves result = __builtin_convertvector((values == values ? rounded : bits | 0x400000) >> 16, halves);
 #endif
     std::memcpy(place, &result, sizeof result);
+}
+
+// The bits that LANES numbers have in bf16.
+inline words load_bits(const float* place) {
+    bfloat16 rounded[LANES];
+    store_vector(rounded, load_vector(place));
+    return load_bits(rounded);
+}
+
+// LANES pairs of numbers in bf16, the first of each in the lower half of a lane.
+inline words load_pairs(const bfloat16* place) {
+    words pairs;
+    std::memcpy(&pairs, place, sizeof pairs);
+    return pairs;
+}
+
+inline words load_pairs(const float* place) {
+#if defined(__AVX512BF16__)
+    return (words)_mm512_cvtne2ps_pbh((__m512)load_vector(place + LANES), (__m512)load_vector(place));
+#else
+    bfloat16 rounded[2 * LANES];
+    store_vector(rounded, load_vector(place));
+    store_vector(rounded + LANES, load_vector(place + LANES));
+    return load_pairs(rounded);
+#endif
+}
+
+inline void store_pairs(bfloat16* place, words pairs) { std::memcpy(place, &pairs, sizeof pairs); }
+
+// Lane by lane: sum + the product of the first numbers of two pairs + that of the second ones.
+inline vector add_products(vector sum, words a, words b) {
+#if defined(__AVX512BF16__)  // to which what is less than a normal number is 0
+    return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    const vector first = (vector)(a << 16) * (vector)(b << 16);
+    return sum + first + (vector)(a & 0xffff0000) * (vector)(b & 0xffff0000);
+#endif
 }
 
 // Numbers of rows that are no multiple of LANES: the rest of the last vector is `filler`.

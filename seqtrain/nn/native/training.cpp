@@ -4,10 +4,10 @@
 // Compiled for the machine at hand; see build.py. Python says what the arguments are: see training_kernels.py.
 
 #include <algorithm>
-#include <type_traits>
 #include <vector>
 
 #include "numbers.h"
+#include "products.h"
 
 namespace seqtrain {
 namespace {
@@ -58,6 +58,52 @@ void softmax_gradient(const Loss& loss, T* logits, const int64_t* targets, float
             const float factor = 1.0f / sum;
             for (int64_t i = 0; i < whole; i += LANES) store_vector(x + i, load_vector(row.data() + i) * factor);
             if (whole < width) store_part(x + whole, num_types - whole, load_vector(row.data() + whole) * factor);
+        }
+    }
+}
+
+// ---- Random bits --------------------------------------------------------------------------------------------------
+
+typedef uint64_t longs __attribute__((vector_size(64)));
+
+constexpr int64_t STREAMS = 8;  // that are drawn from side by side
+constexpr int64_t DRAWS_OF_STREAM = 1 << 15;
+constexpr int64_t DRAWS_TO_WARM_UP = 12;
+
+// Small fast chaotic generators (Doty-Humphrey, PractRand), as numpy's SFC64: each of STREAMS ones in a lane.
+struct Generators {
+    longs a, b, c, counter;
+
+    // Of this stream and those that follow.
+    Generators(uint64_t seed, int64_t first_stream) : a(seed - longs{}), b{}, c{}, counter(1 - longs{}) {
+        for (int64_t l = 0; l < STREAMS; ++l) b[l] = uint64_t(first_stream + l);
+        for (int64_t i = 0; i < DRAWS_TO_WARM_UP; ++i) draw();
+    }
+
+    longs draw() {
+        const longs result = a + b + counter;
+        counter += 1;
+        a = b ^ (b >> 11);
+        b = c + (c << 3);
+        c = ((c << 24) | (c >> 40)) + result;
+        return result;
+    }
+};
+
+// Fills bits (num_draws,), a multiple of STREAMS, stream by stream.
+void draw_bits(uint64_t seed, int64_t num_draws, uint64_t* bits) {
+    constexpr int64_t DRAWS_OF_GROUP = STREAMS * DRAWS_OF_STREAM;
+#pragma omp parallel for schedule(static)
+    for (int64_t start = 0; start < num_draws; start += DRAWS_OF_GROUP) {
+        Generators generators(seed, start / DRAWS_OF_STREAM);
+        for (int64_t first = 0; first < std::min(DRAWS_OF_STREAM, num_draws - start); first += STREAMS) {
+            uint64_t square[STREAMS][STREAMS];
+            for (int64_t i = 0; i < STREAMS; ++i) {
+                const longs drawn = generators.draw();
+                std::memcpy(square[i], &drawn, sizeof drawn);
+            }
+            for (int64_t place = start + first, l = 0; l < STREAMS && place < num_draws; place += DRAWS_OF_STREAM, ++l)
+                for (int64_t i = 0; i < STREAMS; ++i) bits[place + i] = square[i][l];
         }
     }
 }
@@ -250,26 +296,6 @@ void score_rows(const float* rows, const float* columns, int64_t any_dim, int64_
             for (int64_t n = 0; n < N; ++n) sums[n] += rows[n * dim + c] * column;
         }
         for (int64_t n = 0; n < N; ++n) store_vector(out + n * width + i, sums[n]);
-    }
-}
-
-// Calls f with a count as a constant, which is MOST or less.
-template <int64_t MOST, class F>
-void with_constant(int64_t count, F f) {
-    if constexpr (MOST > 1)
-        if (count < MOST) return with_constant<MOST - 1>(count, f);
-    f(std::integral_constant<int64_t, MOST>());
-}
-
-// Calls f with the first of some rows and their number as a constant, MOST or less, until all are done. The parts are of
-// like sizes: a product of one row takes as long as one of four, for each addition waits for the one before.
-template <int64_t MOST, class F>
-void in_parts(int64_t num_rows, F f) {
-    const int64_t num_parts = (num_rows + MOST - 1) / MOST;
-    for (int64_t part = 0, first = 0; part < num_parts; ++part) {
-        const int64_t count = (num_rows - first) / (num_parts - part);
-        with_constant<MOST>(count, [&](auto constant) { f(first, constant); });
-        first += count;
     }
 }
 
@@ -595,9 +621,36 @@ void attend_any_gradient(const Attention* a, const T* q, const T* k, const T* v,
                              T* query_grad, T* key_grad, T* value_grad) {                                             \
         attend_any_gradient(a, q, k, v, query_bounds, key_bounds, bias, norms, output_grad, query_grad, key_grad,     \
                             value_grad);                                                                              \
+    }                                                                                                                 \
+    void pack_##T(const Product* product, const T* matrix, bfloat16* panels) { pack(*product, matrix, panels); }      \
+    void pack_transpose_##T(const Product* product, const T* matrix, bfloat16* panels) {                              \
+        pack_transpose(*product, matrix, panels);                                                                     \
+    }                                                                                                                 \
+    void multiply_##T(const Product* product, const T* rows, const bfloat16* panels, const float* bias,               \
+                      bfloat16* rounded, bfloat16* out) {                                                             \
+        multiply(*product, rows, panels, bias, rounded, out);                                                         \
+    }                                                                                                                 \
+    void multiply_to_##T(const Product* product, const bfloat16* rows, const bfloat16* panels, T* out) {              \
+        multiply<bfloat16, T>(*product, rows, panels, nullptr, nullptr, out);                                         \
     }
 
 extern "C" {
 DEFINE(float)
 DEFINE(bfloat16)
+
+// Whether products.h is the fastest way to multiply bf16 here: with AMX it is not.
+int multiplies_pairs() {
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+void draw_random_bits(uint64_t seed, int64_t num_draws, uint64_t* bits) { draw_bits(seed, num_draws, bits); }
+
+void multiply_columns(const Product* product, const bfloat16* left, const bfloat16* right, int adds, float* out,
+                      bfloat16* right_panels) {
+    seqtrain::multiply_columns(*product, left, right, adds != 0, out, right_panels);
+}
 }

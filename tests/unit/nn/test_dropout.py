@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from seqtrain.nn.dropout import add_dropout, dropout, dropout_mask
+from seqtrain.nn.dropout import add_dropout, draw_dropped, dropout, dropout_mask
+from seqtrain.nn.native.build import find_compiler
+from seqtrain.nn.training_kernels import TrainingKernels, using
 
 NUM_ELEMENTS = 400_000
 
@@ -47,6 +49,26 @@ def test_the_seed_of_torch_decides() -> None:
         masks.append(dropout(x, 0.3, training=True))
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
+
+
+def test_streams_differ() -> None:
+    """Each serves 131,072 elements."""
+    dropped = (dropout_mask(torch.empty(2**18), 0.5) == 0).float().view(2, -1)
+    assert abs(torch.corrcoef(dropped)[0, 1]) < 5 / 2**8.5
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("num_elements", [1, 33, 2**17 + 5, 2**20 + 2**18])
+def test_the_compiled_kernel_draws_the_same(num_elements: int) -> None:
+    drawn = []
+    for kernels in (None, TrainingKernels()):
+        torch.manual_seed(5)
+        with using(kernels):
+            drawn.append(draw_dropped(num_elements, 0.5).bits)
+    assert drawn[0] is not None
+    assert drawn[1] is not None
+    assert torch.equal(drawn[0], drawn[1])
+    assert len(drawn[0]) >= num_elements
 
 
 @pytest.mark.parametrize(("probability", "training"), [(0.5, False), (0.0, True)])

@@ -1,0 +1,207 @@
+// Matrix products of bf16 numbers with sums in float32, for processors that multiply such numbers in pairs.
+//
+// A factor on the left is read as it stands, row by row. One on the right is laid out in panels of PANEL columns, in
+// which the numbers of two rows stand in turn: a vector of a panel holds LANES pairs, to be multiplied with one pair of a
+// row on the left. The last panel may be narrower, of whole vectors; what is missing in them is 0.
+//
+// Each sum goes over its products in the same order whoever computes it: nothing depends on the threads. They take their
+// tasks as they come, for the cores of a shared machine are not equally fast.
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "numbers.h"
+
+namespace seqtrain {
+
+constexpr int64_t TILE_ROWS = 8;  // whose sums, with the vectors of a panel, take half of the registers
+constexpr int64_t TILE_VECTORS = 2;
+constexpr int64_t PANEL = TILE_VECTORS * LANES;
+constexpr int64_t ROWS_OF_TASK = 64;
+constexpr int64_t BYTES_OF_PANELS = 1 << 18;  // that a task's rows meet before the next ones: a part of the second cache
+
+struct Product {
+    int64_t num_rows;
+    int64_t depth;  // that is summed over
+    int64_t width;
+    int64_t has_relu;
+};
+
+// Pairs of numbers on the left: pair k of row r.
+struct Pairs {
+    const bfloat16* first;
+    int64_t row_stride;
+    int64_t pair_stride;
+
+    words at(int64_t r, int64_t k) const {
+        uint32_t pair;
+        std::memcpy(&pair, first + r * row_stride + k * pair_stride, sizeof pair);
+        return pair - words{};
+    }
+};
+
+// Gives finish(row, vector, sums) the product of ROWS rows with VECTORS vectors of a panel.
+template <int64_t ROWS, int64_t VECTORS, class F>
+void multiply_tile(Pairs left, const bfloat16* panel, int64_t num_pairs, F finish) {
+    vector sums[ROWS][VECTORS] = {};
+    for (int64_t k = 0; k < num_pairs; ++k) {
+        words right[VECTORS];
+        for (int64_t v = 0; v < VECTORS; ++v) right[v] = load_pairs(panel + 2 * LANES * (k * VECTORS + v));
+        for (int64_t r = 0; r < ROWS; ++r) {
+            const words pair = left.at(r, k);
+            for (int64_t v = 0; v < VECTORS; ++v) sums[r][v] = add_products(sums[r][v], pair, right[v]);
+        }
+    }
+    for (int64_t r = 0; r < ROWS; ++r)
+        for (int64_t v = 0; v < VECTORS; ++v) finish(r, v, sums[r][v]);
+}
+
+// Gives finish(row, column, sums) the product of ROWS rows with a panel, whose first column is told. What is written
+// there is asked for ahead.
+template <int64_t ROWS, class T, class F>
+void multiply_panel(Pairs left, const bfloat16* panel, int64_t num_pairs, int64_t first_column, int64_t width, T* out,
+                    F finish) {
+    const auto finish_vector = [&](int64_t r, int64_t v, vector sums) { finish(r, first_column + v * LANES, sums); };
+    for (int64_t r = 0; r < ROWS; ++r)
+        for (int64_t v = 0; v < TILE_VECTORS; ++v)
+            __builtin_prefetch(out + r * width + first_column + v * LANES, 1, 3);
+    if (width - first_column > LANES)
+        multiply_tile<ROWS, TILE_VECTORS>(left, panel, num_pairs, finish_vector);
+    else
+        multiply_tile<ROWS, 1>(left, panel, num_pairs, finish_vector);
+}
+
+template <class T>
+words load_bits_of_part(const T* place, int64_t size) {
+    if (size >= LANES) return load_bits(place);
+    T row[LANES] = {};
+    std::copy(place, place + size, row);
+    return load_bits(row);
+}
+
+// A panel of a matrix (depth, .), from the first of its columns; from row to row there are `stride` numbers.
+template <class T>
+void pack_panel(const T* matrix, int64_t stride, int64_t depth, int64_t num_columns, bfloat16* panel) {
+    const int64_t columns = round_up(num_columns);
+    const auto pack_rows = [&](auto load) {
+        for (int64_t k = 0; k < depth; k += 2)
+            for (int64_t c = 0; c < columns; c += LANES) {
+                const T* even = matrix + k * stride + c;
+                const words below = k + 1 < depth ? load(even + stride, num_columns - c) : words{};
+                store_pairs(panel + k * columns + 2 * c, load(even, num_columns - c) | (below << 16));
+            }
+    };
+    if (columns == num_columns)
+        pack_rows([](const T* place, int64_t) { return load_bits(place); });
+    else
+        pack_rows(load_bits_of_part<T>);
+}
+
+// A matrix (depth, width) in panels.
+template <class T>
+void pack(const Product& product, const T* matrix, bfloat16* panels) {
+    const int64_t depth = product.depth, width = product.width, even_depth = depth + depth % 2;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t c = 0; c < width; c += PANEL)
+        pack_panel(matrix + c, width, depth, std::min(PANEL, width - c), panels + c * even_depth);
+}
+
+// A matrix (width, depth) in the panels of its transpose; depth is a multiple of 2 LANES.
+template <class T>
+void pack_transpose(const Product& product, const T* matrix, bfloat16* panels) {
+    const int64_t depth = product.depth, width = product.width;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t c = 0; c < width; c += LANES) {
+        const int64_t start = c / PANEL * PANEL, num_columns = std::min(PANEL, round_up(width - start));
+        bfloat16* place = panels + start * depth + 2 * (c - start);
+        for (int64_t k = 0; k < depth; k += 2 * LANES) {
+            vector tile[LANES];
+            for (int64_t l = 0; l < LANES; ++l)
+                tile[l] = c + l < width ? (vector)load_pairs(matrix + (c + l) * depth + k) : vector{};
+            transpose_tile(tile);
+            for (int64_t l = 0; l < LANES; ++l) store_pairs(place + (k + 2 * l) * num_columns, (words)tile[l]);
+        }
+    }
+}
+
+// out (R, W) = rows (R, D) times panels, plus a bias (W,), and 0 for what is less if there is a ReLU. Rows in float32 are
+// written to rounded (R, D) on the way. D is even; W is one of whole vectors where there is a bias.
+template <class In, class Out>
+void multiply(const Product& product, const In* rows, const bfloat16* panels, const float* bias, bfloat16* rounded,
+              Out* out) {
+    const int64_t depth = product.depth, width = product.width;
+    const int64_t width_of_group = std::max<int64_t>(1, BYTES_OF_PANELS / (2 * PANEL * depth)) * PANEL;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t start = 0; start < product.num_rows; start += ROWS_OF_TASK) {
+        const int64_t count = std::min(ROWS_OF_TASK, product.num_rows - start);
+        const bfloat16* left;
+        if constexpr (std::is_same_v<In, bfloat16>) {
+            left = rows + start * depth;
+        } else {
+            for (int64_t i = start * depth; i < (start + count) * depth; i += LANES)
+                store_vector(rounded + i, load_vector(rows + i));
+            left = rounded + start * depth;
+        }
+        for (int64_t group = 0; group < width; group += width_of_group)
+            in_parts<TILE_ROWS>(count, [&](int64_t first, auto size) {
+                const Pairs pairs = {left + first * depth, depth, 2};
+                Out* own_rows = out + (start + first) * width;
+                const auto finish = [&](int64_t r, int64_t column, vector sums) {
+                    if (bias != nullptr) sums += load_vector(bias + column);
+                    if (product.has_relu) sums = sums < 0.0f ? broadcast(0.0f) : sums;
+                    Out* place = own_rows + r * width + column;
+                    if (width - column >= LANES)
+                        store_vector(place, sums);
+                    else
+                        store_part(place, width - column, sums);
+                };
+                for (int64_t c = group; c < std::min(width, group + width_of_group); c += PANEL)
+                    multiply_panel<size>(pairs, panels + c * depth, depth / 2, c, width, own_rows, finish);
+            });
+    }
+}
+
+// out (R, W) = left' (D, R) times right (D, W), or that added to it; W is one of whole vectors. right_panels is memory to
+// work in: as large as right with an even number of rows.
+inline void multiply_columns(const Product& product, const bfloat16* left, const bfloat16* right, bool adds, float* out,
+                             bfloat16* right_panels) {
+    constexpr int64_t STRIP = 64, GROUP = 256;  // rows and columns of out that are a task
+    constexpr int64_t SUMMANDS = 2048;          // at a time: a strip and a panel of so many stay in the second cache
+    const int64_t num_rows = product.num_rows, depth = product.depth, width = product.width;
+#pragma omp parallel
+    {
+        std::vector<bfloat16> strip(STRIP * SUMMANDS);
+#pragma omp for schedule(dynamic) collapse(2)
+        for (int64_t first = 0; first < depth; first += SUMMANDS)
+            for (int64_t c = 0; c < width; c += PANEL) {
+                const int64_t size = std::min(SUMMANDS, depth - first);
+                pack_panel(right + first * width + c, width, size, std::min(PANEL, width - c),
+                           right_panels + first * width + c * (size + size % 2));
+            }
+#pragma omp for schedule(dynamic) collapse(2)
+        for (int64_t start = 0; start < num_rows; start += STRIP)
+            for (int64_t group = 0; group < width; group += GROUP) {
+                const int64_t count = std::min(STRIP, num_rows - start), end = std::min(width, group + GROUP);
+                for (int64_t first = 0; first < depth; first += SUMMANDS) {
+                    const int64_t size = std::min(SUMMANDS, depth - first), even_size = size + size % 2;
+                    const bool is_sum = adds || first > 0;
+                    pack_panel(left + first * num_rows + start, num_rows, size, count, strip.data());
+                    for (int64_t c = group; c < end; c += PANEL)
+                        in_parts<TILE_ROWS>(count, [&](int64_t row, auto size_of_part) {
+                            const Pairs pairs = {strip.data() + 2 * row, 2, 2 * round_up(count)};
+                            float* own_rows = out + (start + row) * width;
+                            const auto finish = [&](int64_t r, int64_t column, vector sums) {
+                                float* place = own_rows + r * width + column;
+                                store_vector(place, is_sum ? load_vector(place) + sums : sums);
+                            };
+                            multiply_panel<size_of_part>(pairs, right_panels + first * width + c * even_size,
+                                                         even_size / 2, c, width, own_rows, finish);
+                        });
+                }
+            }
+    }
+}
+
+}  // namespace seqtrain
