@@ -31,6 +31,16 @@ class _Product(ctypes.Structure):
     )
 
 
+class _ColumnProduct(ctypes.Structure):
+    _fields_ = (
+        ("num_rows", ctypes.c_int64),
+        ("depth", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("adds", ctypes.c_int64),
+        ("is_transposed", ctypes.c_int64),
+    )
+
+
 class ProductKernels:
     """The products; tensors are contiguous, weights and rows in float32 or bfloat16."""
 
@@ -117,14 +127,15 @@ class ProductKernels:
             The product, or else the sum, (N, K) in float32.
         """
         (num_rows, num_outputs), num_inputs = grad.shape, x.shape[1]
-        if add_to is None:
-            create = torch.empty if num_rows > 0 else torch.zeros
-            product = create(num_outputs, num_inputs)
-        else:
-            product = add_to
-        sizes = _Product(num_outputs, num_rows, num_inputs, 0)
-        adds = int(add_to is not None)
-        call(self._library, "multiply_columns", sizes, grad, x, adds, product, _panels(num_rows, num_inputs))
+        if num_rows == 0:
+            return torch.zeros(num_outputs, num_inputs) if add_to is None else add_to
+        product = torch.empty(num_outputs, num_inputs) if add_to is None else add_to
+        left, right = grad, x
+        is_transposed = num_inputs > num_outputs and num_outputs % _LANES == 0
+        if is_transposed:  # what is on the right is written, and read again, once more
+            left, right = right, left
+        sizes = _ColumnProduct(left.shape[1], num_rows, right.shape[1], add_to is not None, is_transposed)
+        call(self._library, "multiply_columns", sizes, left, right, product, _panels(num_rows, right.shape[1]))
         return product
 
 

@@ -10,7 +10,7 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
+#include <memory>
 
 #include "numbers.h"
 
@@ -58,19 +58,13 @@ void multiply_tile(Pairs left, const bfloat16* panel, int64_t num_pairs, F finis
         for (int64_t v = 0; v < VECTORS; ++v) finish(r, v, sums[r][v]);
 }
 
-// Gives finish(row, column, sums) the product of ROWS rows with a panel, whose first column is told. What is written
-// there is asked for ahead.
-template <int64_t ROWS, class T, class F>
-void multiply_panel(Pairs left, const bfloat16* panel, int64_t num_pairs, int64_t first_column, int64_t width, T* out,
-                    F finish) {
-    const auto finish_vector = [&](int64_t r, int64_t v, vector sums) { finish(r, first_column + v * LANES, sums); };
-    for (int64_t r = 0; r < ROWS; ++r)
-        for (int64_t v = 0; v < TILE_VECTORS; ++v)
-            __builtin_prefetch(out + r * width + first_column + v * LANES, 1, 3);
-    if (width - first_column > LANES)
-        multiply_tile<ROWS, TILE_VECTORS>(left, panel, num_pairs, finish_vector);
+// The same of a panel that may be the last one, with so many columns.
+template <int64_t ROWS, class F>
+void multiply_panel(Pairs left, const bfloat16* panel, int64_t num_pairs, int64_t num_columns, F finish) {
+    if (num_columns > LANES)
+        multiply_tile<ROWS, TILE_VECTORS>(left, panel, num_pairs, finish);
     else
-        multiply_tile<ROWS, 1>(left, panel, num_pairs, finish_vector);
+        multiply_tile<ROWS, 1>(left, panel, num_pairs, finish);
 }
 
 template <class T>
@@ -148,31 +142,71 @@ void multiply(const Product& product, const In* rows, const bfloat16* panels, co
             in_parts<TILE_ROWS>(count, [&](int64_t first, auto size) {
                 const Pairs pairs = {left + first * depth, depth, 2};
                 Out* own_rows = out + (start + first) * width;
-                const auto finish = [&](int64_t r, int64_t column, vector sums) {
-                    if (bias != nullptr) sums += load_vector(bias + column);
-                    if (product.has_relu) sums = sums < 0.0f ? broadcast(0.0f) : sums;
-                    Out* place = own_rows + r * width + column;
-                    if (width - column >= LANES)
-                        store_vector(place, sums);
-                    else
-                        store_part(place, width - column, sums);
-                };
-                for (int64_t c = group; c < std::min(width, group + width_of_group); c += PANEL)
-                    multiply_panel<size>(pairs, panels + c * depth, depth / 2, c, width, own_rows, finish);
+                for (int64_t c = group; c < std::min(width, group + width_of_group); c += PANEL) {
+                    for (int64_t r = 0; r < size; ++r)
+                        for (int64_t v = 0; v < TILE_VECTORS; ++v)  // what is written soon
+                            __builtin_prefetch(own_rows + r * width + c + v * LANES, 1, 3);
+                    const auto finish = [&](int64_t r, int64_t v, vector sums) {
+                        const int64_t column = c + v * LANES;
+                        if (bias != nullptr) sums += load_vector(bias + column);
+                        if (product.has_relu) sums = sums < 0.0f ? broadcast(0.0f) : sums;
+                        Out* place = own_rows + r * width + column;
+                        if (width - column >= LANES)
+                            store_vector(place, sums);
+                        else
+                            store_part(place, width - column, sums);
+                    };
+                    multiply_panel<size>(pairs, panels + c * depth, depth / 2, width - c, finish);
+                }
             });
     }
 }
 
-// out (R, W) = left' (D, R) times right (D, W), or that added to it; W is one of whole vectors. right_panels is memory to
-// work in: as large as right with an even number of rows.
-inline void multiply_columns(const Product& product, const bfloat16* left, const bfloat16* right, bool adds, float* out,
+// Adds a block (num_rows, num_columns), with a stride from row to row, to what is in out, or writes it there.
+inline void store_block(const float* block, int64_t stride, int64_t num_rows, int64_t num_columns, bool adds,
+                        int64_t out_stride, float* out) {
+    for (int64_t r = 0; r < num_rows; ++r)
+        for (int64_t c = 0; c < num_columns; c += LANES) {
+            const vector values = load_vector(block + r * stride + c);
+            float* place = out + r * out_stride + c;
+            store_vector(place, adds ? load_vector(place) + values : values);
+        }
+}
+
+// The same of its transpose, of whole vectors.
+inline void store_transpose(const float* block, int64_t stride, int64_t num_rows, int64_t num_columns, bool adds,
+                            int64_t out_stride, float* out) {
+    for (int64_t c = 0; c < num_columns; c += LANES)
+        for (int64_t r = 0; r < num_rows; r += LANES) {
+            vector tile[LANES];
+            for (int64_t l = 0; l < LANES; ++l) tile[l] = load_vector(block + (r + l) * stride + c);
+            transpose_tile(tile);
+            for (int64_t l = 0; l < LANES; ++l) {
+                float* place = out + (c + l) * out_stride + r;
+                store_vector(place, adds ? load_vector(place) + tile[l] : tile[l]);
+            }
+        }
+}
+
+struct ColumnProduct {
+    int64_t num_rows;  // columns of the left
+    int64_t depth;
+    int64_t width;  // of the right, whole vectors
+    int64_t adds;   // to what is there
+    int64_t is_transposed;
+};
+
+// out (R, W) = left' (D, R) times right (D, W), or out (W, R) its transpose if R is one of whole vectors too. right_panels
+// is memory to work in: as large as right with an even number of rows.
+inline void multiply_columns(const ColumnProduct& product, const bfloat16* left, const bfloat16* right, float* out,
                              bfloat16* right_panels) {
-    constexpr int64_t STRIP = 64, GROUP = 256;  // rows and columns of out that are a task
+    constexpr int64_t STRIP = 64, GROUP = 256;  // rows and columns of the product that are a task
     constexpr int64_t SUMMANDS = 2048;          // at a time: a strip and a panel of so many stay in the second cache
     const int64_t num_rows = product.num_rows, depth = product.depth, width = product.width;
 #pragma omp parallel
     {
-        std::vector<bfloat16> strip(STRIP * SUMMANDS);
+        const std::unique_ptr<bfloat16[]> strip(new bfloat16[STRIP * SUMMANDS]);
+        const std::unique_ptr<float[]> block(new float[STRIP * GROUP]);
 #pragma omp for schedule(dynamic) collapse(2)
         for (int64_t first = 0; first < depth; first += SUMMANDS)
             for (int64_t c = 0; c < width; c += PANEL) {
@@ -183,23 +217,27 @@ inline void multiply_columns(const Product& product, const bfloat16* left, const
 #pragma omp for schedule(dynamic) collapse(2)
         for (int64_t start = 0; start < num_rows; start += STRIP)
             for (int64_t group = 0; group < width; group += GROUP) {
-                const int64_t count = std::min(STRIP, num_rows - start), end = std::min(width, group + GROUP);
+                const int64_t count = std::min(STRIP, num_rows - start), num_columns = std::min(GROUP, width - group);
                 for (int64_t first = 0; first < depth; first += SUMMANDS) {
                     const int64_t size = std::min(SUMMANDS, depth - first), even_size = size + size % 2;
-                    const bool is_sum = adds || first > 0;
-                    pack_panel(left + first * num_rows + start, num_rows, size, count, strip.data());
-                    for (int64_t c = group; c < end; c += PANEL)
+                    pack_panel(left + first * num_rows + start, num_rows, size, count, strip.get());
+                    for (int64_t c = 0; c < num_columns; c += PANEL)
                         in_parts<TILE_ROWS>(count, [&](int64_t row, auto size_of_part) {
-                            const Pairs pairs = {strip.data() + 2 * row, 2, 2 * round_up(count)};
-                            float* own_rows = out + (start + row) * width;
-                            const auto finish = [&](int64_t r, int64_t column, vector sums) {
-                                float* place = own_rows + r * width + column;
-                                store_vector(place, is_sum ? load_vector(place) + sums : sums);
+                            const auto finish = [&](int64_t r, int64_t v, vector sums) {
+                                float* place = block.get() + (row + r) * GROUP + c + v * LANES;
+                                store_vector(place, first > 0 ? load_vector(place) + sums : sums);
                             };
-                            multiply_panel<size_of_part>(pairs, right_panels + first * width + c * even_size,
-                                                         even_size / 2, c, width, own_rows, finish);
+                            multiply_panel<size_of_part>({strip.get() + 2 * row, 2, 2 * round_up(count)},
+                                                         right_panels + first * width + (group + c) * even_size,
+                                                         even_size / 2, num_columns - c, finish);
                         });
                 }
+                if (product.is_transposed)
+                    store_transpose(block.get(), GROUP, count, num_columns, product.adds, num_rows,
+                                    out + group * num_rows + start);
+                else
+                    store_block(block.get(), GROUP, count, num_columns, product.adds, width,
+                                out + start * width + group);
             }
     }
 }

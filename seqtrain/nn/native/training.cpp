@@ -649,8 +649,8 @@ int multiplies_pairs() {
 
 void draw_random_bits(uint64_t seed, int64_t num_draws, uint64_t* bits) { draw_bits(seed, num_draws, bits); }
 
-void multiply_columns(const Product* product, const bfloat16* left, const bfloat16* right, int adds, float* out,
+void multiply_columns(const ColumnProduct* product, const bfloat16* left, const bfloat16* right, float* out,
                       bfloat16* right_panels) {
-    seqtrain::multiply_columns(*product, left, right, adds != 0, out, right_panels);
+    seqtrain::multiply_columns(*product, left, right, out, right_panels);
 }
 }

@@ -17,7 +17,7 @@ from seqtrain.nn.training_kernels import TrainingKernels, using
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
 FORMATS = [torch.float32, torch.bfloat16]
 NUM_ROWS = [1, 2, 9, 64, 150, 2049]  # parts of a tile, of a task, of the summands at a time
-SHAPES = [(2, 32), (16, 32), (50, 96), (264, 320)]  # output and input features: parts of a vector, a panel, a strip
+SHAPES = [(2, 32), (16, 32), (48, 96), (50, 96), (264, 320), (328, 320)]  # output and input features: parts of a vector, a panel, a strip
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,9 @@ def test_the_three_products(
     assert_near(products.weight_grad(grad, rows), grad.double().t() @ rounded(x), torch.float32)
 
 
-def test_gradients_of_weights_are_added_up_without_rounding(products: ProductKernels) -> None:
-    grad, x = torch.randn(70, 24).bfloat16(), torch.randn(70, 64).bfloat16()
+@pytest.mark.parametrize("num_outputs", [24, 32, 96])
+def test_gradients_of_weights_are_added_up_without_rounding(products: ProductKernels, num_outputs: int) -> None:
+    grad, x = torch.randn(70, num_outputs).bfloat16(), torch.randn(70, 64).bfloat16()
     first = products.weight_grad(grad[:40].contiguous(), x[:40].contiguous())
     total = products.weight_grad(grad[40:].contiguous(), x[40:].contiguous(), add_to=first)
     assert total is first
