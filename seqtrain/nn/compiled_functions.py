@@ -20,6 +20,8 @@ from seqtrain.nn.training_kernels import AttentionBounds, TrainingKernels, kerne
 
 __all__ = ["compiled_attention", "compiled_linear", "compiled_residual_norm"]
 
+_ROUNDED = "_rounded_twin"  # of a norm's result, on which it is kept
+
 
 def compiled_residual_norm(x: Tensor, output: Tensor, probability: float, norm: nn.LayerNorm) -> Tensor | None:
     """LN(x + dropout(output)) of rows (R, D), by a kernel; None where there is none for them."""
@@ -28,7 +30,11 @@ def compiled_residual_norm(x: Tensor, output: Tensor, probability: float, norm: 
         return None
     if x.dtype is not torch.float32 or norm.weight.dtype is not torch.float32:
         return None
-    result: Tensor = _ResidualNorm.apply(x, output, norm.weight, norm.bias, (kernels, probability, norm.eps))  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+    result: Tensor
+    rounded: Tensor | None
+    result, rounded = _ResidualNorm.apply(x, output, norm.weight, norm.bias, (kernels, probability, norm.eps))  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
+    if rounded is not None:
+        setattr(result, _ROUNDED, (rounded, result._version))
     return result
 
 
@@ -41,25 +47,46 @@ class _ResidualNorm(torch.autograd.Function):
         gain: Tensor,
         bias: Tensor,
         settings: tuple[TrainingKernels, float, float],
-    ) -> Tensor:
-        """See `compiled_residual_norm`."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `compiled_residual_norm`; in bfloat16 the result comes a second time, rounded."""
         kernels, probability, epsilon = settings
         dropped = draw_dropped(x.numel(), probability)
-        total, result, statistics = kernels.residual_norm(
-            x.contiguous(), output.contiguous(), dropped, (gain, bias, epsilon)
+        wants_rounded = output.dtype is torch.bfloat16 and any(ctx.needs_input_grad)
+        total, result, statistics, rounded = kernels.residual_norm(
+            x.contiguous(), output.contiguous(), dropped, (gain, bias, epsilon), wants_rounded=wants_rounded
         )
         ctx.save_for_backward(total, statistics, gain)
         ctx.kernels, ctx.dropped, ctx.dtype = kernels, dropped, output.dtype
-        return result
+        ctx.set_materialize_grads(False)
+        return result, rounded
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, rounded_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of x, output, gain and bias."""
         total, statistics, gain = ctx.saved_tensors
         kernels: TrainingKernels = ctx.kernels
-        gradients = kernels.residual_norm_gradient(grad.contiguous(), (total, statistics), ctx.dropped, gain, ctx.dtype)
+        grad = torch.zeros_like(total) if grad is None else grad.contiguous()
+        rounded_grad = None if rounded_grad is None else rounded_grad.contiguous()
+        grads = (grad, rounded_grad)
+        gradients = kernels.residual_norm_gradient(grads, (total, statistics), ctx.dropped, gain, ctx.dtype)
         return (*gradients, None)
+
+
+def _take_rounded(x: Tensor) -> Tensor:
+    """The rounded twin of a norm's result, for the first that asks; else what was given.
+
+    It saves the reader a pass over the rows, and the norm's gradient adds up those of both. A second reader gets the
+    result itself: the gradients of several would be added up in bfloat16. So does one after a change in place, and one
+    whose gradient somebody wants to see, for whom it must be all in one.
+    """
+    twin: tuple[Tensor, int] | None = getattr(x, _ROUNDED, None)
+    if twin is None:
+        return x
+    delattr(x, _ROUNDED)
+    rounded, version = twin
+    is_watched = x.retains_grad or bool(x._backward_hooks)
+    return x if is_watched or x._version != version else rounded
 
 
 def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor | None:
@@ -75,6 +102,7 @@ def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: boo
         return None
     if not kernels.has_dim(len(weight)) or torch.float64 in (x.dtype, weight.dtype):
         return None
+    x = _take_rounded(x)
     if own_products(weight, dtype) is not None and kernels.products.has_bias(bias):
         compiled: Tensor = _CompiledLinear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
         return compiled

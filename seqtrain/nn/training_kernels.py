@@ -146,8 +146,14 @@ class TrainingKernels:
         return bits
 
     def residual_norm(
-        self, x: Tensor, output: Tensor, dropped: Dropped, norm: tuple[Tensor, Tensor, float]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        x: Tensor,
+        output: Tensor,
+        dropped: Dropped,
+        norm: tuple[Tensor, Tensor, float],
+        *,
+        wants_rounded: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """LN(x + dropout(output)) of rows (R, D), x in float32.
 
         Args:
@@ -155,35 +161,43 @@ class TrainingKernels:
             output: Of the sublayer.
             dropped: What dropout drops of it.
             norm: Gain (D,), bias (D,) and epsilon.
+            wants_rounded: Whether the result is wanted in the format of the output, too.
 
         Returns:
-            The sum and what it is normalised to, (R, D), and of each row the mean and the inverse deviation, (R, 2).
+            The sum and what it is normalised to, (R, D); of each row the mean and the inverse deviation, (R, 2); and
+            the result in the format of the output, if it is wanted.
         """
         gain, bias, epsilon = norm
         total, result, statistics = torch.empty_like(x), torch.empty_like(x), torch.empty(len(x), 2)
+        rounded = torch.empty_like(output) if wants_rounded else None
         sizes = _ResidualNorm(*x.shape, dropped.threshold, dropped.scale, epsilon)
-        written = (total, result, statistics)
+        written = (total, result, rounded, statistics)
         self._call("residual_norm", output.dtype, sizes, x, output, dropped.bits, gain, bias, *written)
-        return written
+        return total, result, statistics, rounded
 
     def residual_norm_gradient(
-        self, grad: Tensor, saved: tuple[Tensor, Tensor], dropped: Dropped, gain: Tensor, dtype: torch.dtype
+        self,
+        grads: tuple[Tensor, Tensor | None],
+        saved: tuple[Tensor, Tensor],
+        dropped: Dropped,
+        gain: Tensor,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The gradients of x, of the output in its format, of gain and bias.
 
         Args:
-            grad: Of the result, (R, D) float32.
+            grads: Of the result, (R, D) float32, and of the rounded one in its format if it was used.
             saved: The sum and the statistics.
             dropped: As it was.
             gain: (D,).
             dtype: Of the output.
         """
         total, statistics = saved
-        x_grad, output_grad = torch.empty_like(grad), torch.empty_like(grad, dtype=dtype)
-        gain_grad, bias_grad = torch.empty(2, grad.shape[1])
-        shares = torch.empty(-(-len(grad) // _BLOCK_ROWS), 2, grad.shape[1])
-        sizes = _ResidualNorm(*grad.shape, dropped.threshold, dropped.scale, 0.0)
-        read = (grad, total, statistics, dropped.bits, gain)
+        x_grad, output_grad = torch.empty_like(total), torch.empty_like(total, dtype=dtype)
+        gain_grad, bias_grad = torch.empty(2, total.shape[1])
+        shares = torch.empty(-(-len(total) // _BLOCK_ROWS), 2, total.shape[1])
+        sizes = _ResidualNorm(*total.shape, dropped.threshold, dropped.scale, 0.0)
+        read = (*grads, total, statistics, dropped.bits, gain)
         written = (x_grad, output_grad, gain_grad, bias_grad)
         self._call("residual_norm_gradient", dtype, sizes, *read, *written, shares)
         return written

@@ -129,10 +129,11 @@ inline vector kept(const ResidualNorm& norm, const int16_t* bits) {
     return is_kept ? broadcast(float(norm.scale)) : broadcast(0.0f);
 }
 
-// s = x + dropout(output), y = (s - mean) / deviation gain + bias, all (R, D); statistics (R, 2): mean, 1 / deviation.
+// s = x + dropout(output), y = (s - mean) / deviation gain + bias, all (R, D), y also rounded to T if rounded is there;
+// statistics (R, 2): mean, 1 / deviation.
 template <class T>
 void residual_norm(const ResidualNorm& norm, const float* x, const T* output, const int16_t* bits, const float* gain,
-                   const float* bias, float* s, float* y, float* statistics) {
+                   const float* bias, float* s, float* y, T* rounded, float* statistics) {
     const int64_t dim = norm.dim;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < norm.num_rows; ++r) {
@@ -154,18 +155,21 @@ void residual_norm(const ResidualNorm& norm, const float* x, const T* output, co
         const float inverse = 1.0f / std::sqrt(sum_of_lanes(squares) / dim + float(norm.epsilon));
         for (int64_t i = 0; i < dim; i += LANES) {
             const vector normal = (load_vector(sums + i) - mean) * inverse;
-            store_vector(y + start + i, normal * load_vector(gain + i) + load_vector(bias + i));
+            const vector result = normal * load_vector(gain + i) + load_vector(bias + i);
+            store_vector(y + start + i, result);
+            if (rounded != nullptr) store_vector(rounded + start + i, result);
         }
         statistics[2 * r] = mean;
         statistics[2 * r + 1] = inverse;
     }
 }
 
-// The gradients of x and output (R, D), gain and bias (D,), from that of y; shares (blocks, 2, D) is memory to work in.
+// The gradients of x and output (R, D), gain and bias (D,), from those of y and, if it is there, of its rounded twin;
+// shares (blocks, 2, D) is memory to work in.
 template <class T>
-void residual_norm_gradient(const ResidualNorm& norm, const float* y_grad, const float* s, const float* statistics,
-                            const int16_t* bits, const float* gain, float* x_grad, T* output_grad, float* gain_grad,
-                            float* bias_grad, float* shares) {
+void residual_norm_gradient(const ResidualNorm& norm, const float* y_grad, const T* rounded_grad, const float* s,
+                            const float* statistics, const int16_t* bits, const float* gain, float* x_grad,
+                            T* output_grad, float* gain_grad, float* bias_grad, float* shares) {
     const int64_t dim = norm.dim, num_blocks = (norm.num_rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK;
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < num_blocks; ++block) {
@@ -177,10 +181,14 @@ void residual_norm_gradient(const ResidualNorm& norm, const float* y_grad, const
             const int64_t start = r * dim;
             const int16_t* row_bits = bits == nullptr ? nullptr : bits + start;
             const float mean = statistics[2 * r], inverse = statistics[2 * r + 1];
+            const auto grad_at = [&](int64_t i) {
+                const vector grad = load_vector(y_grad + start + i);
+                return rounded_grad == nullptr ? grad : grad + load_vector(rounded_grad + start + i);
+            };
             vector totals = {}, products = {};
             for (int64_t i = 0; i < dim; i += LANES) {
                 const vector normal = (load_vector(s + start + i) - mean) * inverse;
-                const vector grad = load_vector(y_grad + start + i), scaled = grad * load_vector(gain + i);
+                const vector grad = grad_at(i), scaled = grad * load_vector(gain + i);
                 store_vector(gain_share + i, load_vector(gain_share + i) + grad * normal);
                 store_vector(bias_share + i, load_vector(bias_share + i) + grad);
                 totals += scaled;
@@ -189,7 +197,7 @@ void residual_norm_gradient(const ResidualNorm& norm, const float* y_grad, const
             const float total = sum_of_lanes(totals) / dim, product = sum_of_lanes(products) / dim;
             for (int64_t i = 0; i < dim; i += LANES) {
                 const vector normal = (load_vector(s + start + i) - mean) * inverse;
-                const vector scaled = load_vector(y_grad + start + i) * load_vector(gain + i);
+                const vector scaled = grad_at(i) * load_vector(gain + i);
                 const vector grad = (scaled - total - normal * product) * inverse;
                 store_vector(x_grad + start + i, grad);
                 store_vector(output_grad + start + i, grad * kept(norm, row_bits == nullptr ? nullptr : row_bits + i));
@@ -599,14 +607,15 @@ void attend_any_gradient(const Attention* a, const T* q, const T* k, const T* v,
         softmax_gradient(*loss, logits, targets, norms, target_logits);                                               \
     }                                                                                                                 \
     void residual_norm_##T(const ResidualNorm* norm, const float* x, const T* output, const int16_t* bits,            \
-                           const float* gain, const float* bias, float* s, float* y, float* statistics) {             \
-        residual_norm(*norm, x, output, bits, gain, bias, s, y, statistics);                                          \
+                           const float* gain, const float* bias, float* s, float* y, T* rounded, float* statistics) { \
+        residual_norm(*norm, x, output, bits, gain, bias, s, y, rounded, statistics);                                 \
     }                                                                                                                 \
-    void residual_norm_gradient_##T(const ResidualNorm* norm, const float* y_grad, const float* s,                    \
-                                    const float* statistics, const int16_t* bits, const float* gain, float* x_grad,   \
-                                    T* output_grad, float* gain_grad, float* bias_grad, float* shares) {              \
-        residual_norm_gradient(*norm, y_grad, s, statistics, bits, gain, x_grad, output_grad, gain_grad, bias_grad,   \
-                               shares);                                                                               \
+    void residual_norm_gradient_##T(const ResidualNorm* norm, const float* y_grad, const T* rounded_grad,             \
+                                    const float* s, const float* statistics, const int16_t* bits, const float* gain,  \
+                                    float* x_grad, T* output_grad, float* gain_grad, float* bias_grad,                \
+                                    float* shares) {                                                                  \
+        residual_norm_gradient(*norm, y_grad, rounded_grad, s, statistics, bits, gain, x_grad, output_grad,           \
+                               gain_grad, bias_grad, shares);                                                         \
     }                                                                                                                 \
     void linear_gradient_##T(const Linear* linear, const T* grad, const T* output, T* passed, float* sums,            \
                              float* shares) {                                                                         \

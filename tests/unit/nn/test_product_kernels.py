@@ -17,12 +17,14 @@ from seqtrain.nn.training_kernels import TrainingKernels, using
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
 FORMATS = [torch.float32, torch.bfloat16]
 NUM_ROWS = [1, 2, 9, 64, 150, 2049]  # parts of a tile, of a task, of the summands at a time
-SHAPES = [(2, 32), (16, 32), (48, 96), (50, 96), (264, 320), (328, 320)]  # output and input features: parts of a vector, a panel, a strip
-
-
-@pytest.fixture(scope="module")
-def kernels() -> TrainingKernels:
-    return TrainingKernels()
+SHAPES = [
+    (2, 32),
+    (16, 32),
+    (48, 96),
+    (50, 96),
+    (264, 320),
+    (328, 320),
+]  # output and input features: parts of a vector, a panel, a strip
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from torch.testing import assert_close
 from seqtrain.nn.attention_backends import AttentionShape, attend_rows
 from seqtrain.nn.attention_shape import padding_bias
 from seqtrain.nn.compiled_functions import compiled_attention, compiled_linear, compiled_residual_norm
-from seqtrain.nn.dropout import add_dropout
 from seqtrain.nn.feed_forward import FeedForward
 from seqtrain.nn.layout import Layout
 from seqtrain.nn.linear import Linear
@@ -26,12 +25,8 @@ from seqtrain.nn.training_kernels import TrainingKernels, kernels_in_use, using
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C++ compiler")
 FORMATS = [torch.float32, torch.bfloat16]
+needs_bfloat16 = pytest.mark.skipif(not multiplies_fast(torch.bfloat16), reason="no instructions for bfloat16")
 TOLERANCES = {torch.float32: (2e-5, 2e-5), torch.bfloat16: (2e-2, 4e-2)}  # relative, absolute
-
-
-@pytest.fixture(scope="module")
-def kernels() -> TrainingKernels:
-    return TrainingKernels()
 
 
 def assert_near(found: Sequence[Tensor], expected: Sequence[Tensor], dtype: torch.dtype) -> None:
@@ -110,53 +105,6 @@ def test_the_loss_and_its_gradients_are_those_without_kernels(kernels: TrainingK
     with using(kernels):
         found = compute()
     assert_near(found, expected, dtype)
-
-
-# ---- Residual connection and norm ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.3])
-@pytest.mark.parametrize("num_rows", [1, 64, 130])
-@pytest.mark.parametrize("dtype", FORMATS)
-def test_the_residual_norm_drops_and_normalises_as_layer_norm(
-    kernels: TrainingKernels, probability: float, num_rows: int, dtype: torch.dtype
-) -> None:
-    torch.manual_seed(5)
-    norm = nn.LayerNorm(48)
-    nn.init.normal_(norm.weight, mean=1.0)
-    nn.init.normal_(norm.bias)
-    x, output = torch.randn(num_rows, 48) + 3.0, torch.randn(num_rows, 48).to(dtype)
-    weights = torch.randn(num_rows, 48)
-
-    def compute(*, is_compiled: bool) -> tuple[Tensor, ...]:
-        torch.manual_seed(7)
-        leaves = x.clone().requires_grad_(), output.clone().requires_grad_()
-        with using(kernels if is_compiled else None):
-            result = compiled_residual_norm(*leaves, probability, norm)
-        assert (result is not None) == is_compiled
-        if result is None:
-            result = norm(add_dropout(*leaves, probability, training=True))
-        return result.detach(), *torch.autograd.grad((result * weights).sum(), (*leaves, norm.weight, norm.bias))
-
-    expected, found = compute(is_compiled=False), compute(is_compiled=True)
-    assert found[2].dtype is dtype
-    assert torch.equal(found[2] == 0.0, expected[2] == 0.0)  # the same is dropped
-    for mine, torchs in zip(found, expected, strict=True):
-        assert_close(mine, torchs, rtol=2e-2 if torchs.dtype is torch.bfloat16 else 2e-5, atol=2e-4)
-
-
-@pytest.mark.parametrize(
-    ("x", "output"),
-    [
-        (torch.zeros(2, 40), torch.zeros(2, 40)),
-        (torch.zeros(2, 2, 16), torch.zeros(2, 2, 16)),
-        (torch.zeros(2, 16), torch.zeros(2, 16, dtype=torch.float16)),
-        (torch.zeros(2, 16, dtype=torch.bfloat16), torch.zeros(2, 16)),
-    ],
-)
-def test_other_rows_are_left_to_torch(kernels: TrainingKernels, x: Tensor, output: Tensor) -> None:
-    with using(kernels):
-        assert compiled_residual_norm(x, output, 0.0, nn.LayerNorm(x.shape[-1])) is None
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
@@ -286,8 +234,6 @@ def test_other_attention_is_left_to_torch(
 
 
 # ---- Linear layers ---------------------------------------------------------------------------------------------------
-
-needs_bfloat16 = pytest.mark.skipif(not multiplies_fast(torch.bfloat16), reason="no instructions for bfloat16")
 
 
 @pytest.mark.parametrize("with_output", [False, True])
