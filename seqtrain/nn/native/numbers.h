@@ -176,12 +176,17 @@ inline float greatest_lane(vector values) {
     return greatest;
 }
 
+// Halves are added until one number is left.
 inline float sum_of_lanes(vector values) {
+#if defined(__AVX512F__)  // in registers; through memory each halving waits for the one before to be written
+    return _mm512_reduce_add_ps((__m512)values);
+#else
     float halved[LANES];
     store_vector(halved, values);
     for (int64_t size = LANES / 2; size > 0; size /= 2)
         for (int64_t lane = 0; lane < size; ++lane) halved[lane] += halved[lane + size];
     return halved[0];
+#endif
 }
 
 // Rows and columns of a square change places: four times, its halves are interleaved row by row.
