@@ -128,10 +128,12 @@ class _CompiledLinear(torch.autograd.Function):
         kernels: TrainingKernels = ctx.kernels
         products = kernels.products
         wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
-        grad, sums = kernels.linear_gradient(grad.contiguous(), output)
-        x_grad = weight_grad = None
+        grad, x_grad, weight_grad = grad.contiguous(), None, None
         if wants_x:
-            x_grad = products.input_grad(grad, products.pack(weight.contiguous()), rows.shape[1], ctx.x_dtype)
+            panels = products.pack(weight.contiguous())
+            x_grad, grad, sums = products.linear_grads(grad, output, panels, rows.shape[1], ctx.x_dtype)
+        else:
+            grad, sums = kernels.linear_gradient(grad, output)
         if wants_weight:
             weight_grad = products.weight_grad(grad, rows).to(weight.dtype)
         return x_grad, weight_grad, sums if wants_bias else None, None, None

@@ -19,6 +19,7 @@ from seqtrain.nn.native.call import call
 __all__ = ["ProductKernels"]
 
 _LANES = 16  # of a vector in the source
+_BLOCK_ROWS = 64  # as in the source
 _FORMATS = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
@@ -114,6 +115,29 @@ class ProductKernels:
         sizes = _Product(*grad.shape, num_inputs, 0)
         call(self._library, f"multiply_to_{_FORMATS[dtype]}", sizes, grad, panels, product)
         return product
+
+    def linear_grads(
+        self, grad: Tensor, output: Tensor | None, panels: Tensor, num_inputs: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `input_grad` gives and what `TrainingKernels.linear_gradient` does, in one pass.
+
+        Args:
+            grad: Of the output, (R, N) in bfloat16, N of whole vectors.
+            output: Of a ReLU behind the layer, (R, N); None where there is none.
+            panels: Of the weight, by `pack`.
+            num_inputs: K.
+            dtype: Of the gradient of x.
+
+        Returns:
+            The gradient of x (R, K), that of what the ReLU was given (R, N), and the sums of its columns (N,).
+        """
+        (num_rows, num_outputs), passed = grad.shape, grad if output is None else torch.empty_like(grad)
+        product = grad.new_empty(num_rows, num_inputs, dtype=dtype)
+        sums, shares = torch.empty(num_outputs), torch.empty(-(-num_rows // _BLOCK_ROWS), num_outputs)
+        sizes = _Product(num_rows, num_outputs, num_inputs, 0)
+        name = f"linear_input_gradient_{_FORMATS[dtype]}"
+        call(self._library, name, sizes, grad, output, passed, panels, sums, shares, product)
+        return product, passed, sums
 
     def weight_grad(self, grad: Tensor, x: Tensor, *, add_to: Tensor | None = None) -> Tensor:
         """The product dy' x.

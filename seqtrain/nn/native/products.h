@@ -120,24 +120,17 @@ void pack_transpose(const Product& product, const T* matrix, bfloat16* panels) {
     }
 }
 
-// out (R, W) = rows (R, D) times panels, plus a bias (W,), and 0 for what is less if there is a ReLU. Rows in float32 are
-// written to rounded (R, D) on the way. D is even; W is one of whole vectors where there is a bias.
-template <class In, class Out>
-void multiply(const Product& product, const In* rows, const bfloat16* panels, const float* bias, bfloat16* rounded,
-              Out* out) {
+// out (R, W) = rows (R, D) times panels, plus a bias (W,), and 0 for what is less if there is a ReLU. Before `count` rows
+// from this one on are multiplied, rows_from(start, count) says where they are. D is even; W is one of whole vectors where
+// there is a bias.
+template <class Out, class F>
+void multiply(const Product& product, F rows_from, const bfloat16* panels, const float* bias, Out* out) {
     const int64_t depth = product.depth, width = product.width;
     const int64_t width_of_group = std::max<int64_t>(1, BYTES_OF_PANELS / (2 * PANEL * depth)) * PANEL;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t start = 0; start < product.num_rows; start += ROWS_OF_TASK) {
         const int64_t count = std::min(ROWS_OF_TASK, product.num_rows - start);
-        const bfloat16* left;
-        if constexpr (std::is_same_v<In, bfloat16>) {
-            left = rows + start * depth;
-        } else {
-            for (int64_t i = start * depth; i < (start + count) * depth; i += LANES)
-                store_vector(rounded + i, load_vector(rows + i));
-            left = rounded + start * depth;
-        }
+        const bfloat16* left = rows_from(start, count);
         for (int64_t group = 0; group < width; group += width_of_group)
             in_parts<TILE_ROWS>(count, [&](int64_t first, auto size) {
                 const Pairs pairs = {left + first * depth, depth, 2};
@@ -160,6 +153,24 @@ void multiply(const Product& product, const In* rows, const bfloat16* panels, co
                 }
             });
     }
+}
+
+// The same of rows as they are, and of rows in float32, which are written to rounded (R, D) on the way.
+template <class Out>
+void multiply(const Product& product, const bfloat16* rows, const bfloat16* panels, const float* bias, bfloat16*,
+              Out* out) {
+    multiply(product, [&](int64_t start, int64_t) { return rows + start * product.depth; }, panels, bias, out);
+}
+
+template <class Out>
+void multiply(const Product& product, const float* rows, const bfloat16* panels, const float* bias, bfloat16* rounded,
+              Out* out) {
+    const auto round_rows = [&](int64_t start, int64_t count) {
+        for (int64_t i = start * product.depth; i < (start + count) * product.depth; i += LANES)
+            store_vector(rounded + i, load_vector(rows + i));
+        return rounded + start * product.depth;
+    };
+    multiply(product, round_rows, panels, bias, out);
 }
 
 // Adds a block (num_rows, num_columns), with a stride from row to row, to what is in out, or writes it there.

@@ -220,17 +220,20 @@ struct Linear {
     int64_t dim;
 };
 
-// The sums of the columns (D,) of grad (R, D). Behind a ReLU, of which output (R, D) is told, those of what it lets
-// through, which is written to passed (R, D). shares (blocks, D) is memory to work in.
+// A gradient (R, D) and, behind a ReLU, its output (R, D): what it lets through is written to passed (R, D). Each
+// ROWS_OF_BLOCK rows have the sums of their columns in a row of shares (blocks, D).
 template <class T>
-void linear_gradient(const Linear& linear, const T* grad, const T* output, T* passed, float* sums, float* shares) {
-    const int64_t dim = linear.dim, num_blocks = (linear.num_rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK;
-#pragma omp parallel for schedule(static)
-    for (int64_t block = 0; block < num_blocks; ++block) {
-        float* share = shares + block * dim;
+struct LinearGradient {
+    const T* grad;
+    const T* output;
+    T* passed;
+    float* shares;
+
+    // Does so with a block; returns its rows.
+    const T* of_block(int64_t start, int64_t count, int64_t dim) const {
+        float* share = shares + start / ROWS_OF_BLOCK * dim;
         std::fill(share, share + dim, 0.0f);
-        const int64_t end = std::min(linear.num_rows, (block + 1) * ROWS_OF_BLOCK);
-        for (int64_t r = block * ROWS_OF_BLOCK; r < end; ++r) {
+        for (int64_t r = start; r < start + count; ++r)
             for (int64_t i = 0; i < dim; i += LANES) {
                 vector values = load_vector(grad + r * dim + i);
                 if (output != nullptr) {
@@ -239,11 +242,35 @@ void linear_gradient(const Linear& linear, const T* grad, const T* output, T* pa
                 }
                 store_vector(share + i, load_vector(share + i) + values);
             }
-        }
+        return (output == nullptr ? grad : passed) + start * dim;
     }
-    std::fill(sums, sums + dim, 0.0f);
-    for (int64_t block = 0; block < num_blocks; ++block)  // in order, whoever has made them
-        for (int64_t i = 0; i < dim; ++i) sums[i] += shares[block * dim + i];
+
+    // The sums of all columns (D,): in order, whoever has made their parts.
+    void add_up(int64_t num_rows, int64_t dim, float* sums) const {
+        std::fill(sums, sums + dim, 0.0f);
+        for (int64_t start = 0; start < num_rows; start += ROWS_OF_BLOCK)
+            for (int64_t i = 0; i < dim; ++i) sums[i] += shares[start / ROWS_OF_BLOCK * dim + i];
+    }
+};
+
+template <class T>
+void linear_gradient(const Linear& linear, const LinearGradient<T>& gradient, float* sums) {
+#pragma omp parallel for schedule(static)
+    for (int64_t start = 0; start < linear.num_rows; start += ROWS_OF_BLOCK)
+        gradient.of_block(start, std::min(ROWS_OF_BLOCK, linear.num_rows - start), linear.dim);
+    gradient.add_up(linear.num_rows, linear.dim, sums);
+}
+
+// The same, and the product with panels, for which the rows are in the cache then.
+template <class Out>
+void linear_input_gradient(const Product& product, const LinearGradient<bfloat16>& gradient, const bfloat16* panels,
+                           float* sums, Out* out) {
+    static_assert(ROWS_OF_TASK == ROWS_OF_BLOCK);
+    const auto rows_from = [&](int64_t start, int64_t count) {
+        return gradient.of_block(start, count, product.depth);
+    };
+    multiply(product, rows_from, panels, nullptr, out);
+    gradient.add_up(product.num_rows, product.depth, sums);
 }
 
 // ---- Attention ----------------------------------------------------------------------------------------------------
@@ -619,7 +646,7 @@ void attend_any_gradient(const Attention* a, const T* q, const T* k, const T* v,
     }                                                                                                                 \
     void linear_gradient_##T(const Linear* linear, const T* grad, const T* output, T* passed, float* sums,            \
                              float* shares) {                                                                         \
-        linear_gradient(*linear, grad, output, passed, sums, shares);                                                 \
+        linear_gradient<T>(*linear, {grad, output, passed, shares}, sums);                                            \
     }                                                                                                                 \
     void attend_##T(const Attention* a, const T* q, const T* k, const T* v, const int64_t* query_bounds,              \
                     const int64_t* key_bounds, const float* bias, T* output, float* norms) {                          \
@@ -640,7 +667,11 @@ void attend_any_gradient(const Attention* a, const T* q, const T* k, const T* v,
         multiply(*product, rows, panels, bias, rounded, out);                                                         \
     }                                                                                                                 \
     void multiply_to_##T(const Product* product, const bfloat16* rows, const bfloat16* panels, T* out) {              \
-        multiply<bfloat16, T>(*product, rows, panels, nullptr, nullptr, out);                                         \
+        multiply(*product, rows, panels, nullptr, nullptr, out);                                                      \
+    }                                                                                                                 \
+    void linear_input_gradient_##T(const Product* product, const bfloat16* grad, const bfloat16* output,              \
+                                   bfloat16* passed, const bfloat16* panels, float* sums, float* shares, T* out) {    \
+        linear_input_gradient(*product, {grad, output, passed, shares}, panels, sums, out);                           \
     }
 
 extern "C" {

@@ -62,6 +62,19 @@ def test_the_three_products(
     assert_near(products.weight_grad(grad, rows), grad.double().t() @ rounded(x), torch.float32)
 
 
+@pytest.mark.parametrize("with_output", [False, True])
+@pytest.mark.parametrize("num_rows", [0, *NUM_ROWS])
+def test_the_gradients_of_a_layer_take_one_pass(kernels: TrainingKernels, num_rows: int, with_output: bool) -> None:
+    weight, grad = torch.randn(48, 32), torch.randn(num_rows, 48).bfloat16()
+    output = torch.randn(num_rows, 48).relu().bfloat16() if with_output else None
+    products, panels = kernels.products, kernels.products.pack(weight)
+    x_grad, passed, sums = products.linear_grads(grad, output, panels, 32, torch.float32)
+    expected = kernels.linear_gradient(grad, output)
+    assert torch.equal(passed, expected[0])
+    assert torch.equal(sums, expected[1])
+    assert torch.equal(x_grad, products.input_grad(passed, panels, 32, torch.float32))
+
+
 @pytest.mark.parametrize("num_outputs", [24, 32, 96])
 def test_gradients_of_weights_are_added_up_without_rounding(products: ProductKernels, num_outputs: int) -> None:
     grad, x = torch.randn(70, num_outputs).bfloat16(), torch.randn(70, 64).bfloat16()
