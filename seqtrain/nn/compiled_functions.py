@@ -114,7 +114,7 @@ class _CompiledLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, kernels: TrainingKernels) -> Tensor:
         """See `compiled_linear`."""
-        panels = kernels.products.pack_transpose(weight.contiguous())
+        panels = kernels.products.pack_transpose(weight.contiguous(), lasting=False)
         output, rows = kernels.products.forward(x.contiguous(), panels, len(weight), bias, relu=relu)
         ctx.save_for_backward(rows, weight, output if relu else None)
         ctx.kernels, ctx.x_dtype = kernels, x.dtype
@@ -130,7 +130,7 @@ class _CompiledLinear(torch.autograd.Function):
         wants_x, wants_weight, wants_bias, *_ = ctx.needs_input_grad
         grad, x_grad, weight_grad = grad.contiguous(), None, None
         if wants_x:
-            panels = products.pack(weight.contiguous())
+            panels = products.pack(weight.contiguous(), lasting=False)
             x_grad, grad, sums = products.linear_grads(grad, output, panels, rows.shape[1], ctx.x_dtype)
         else:
             grad, sums = kernels.linear_gradient(grad, output)

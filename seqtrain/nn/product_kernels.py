@@ -10,6 +10,7 @@ format in which it is added up.
 from __future__ import annotations
 
 import ctypes
+import threading
 
 import torch
 from torch import Tensor
@@ -42,12 +43,26 @@ class _ColumnProduct(ctypes.Structure):
     )
 
 
+class _Workspace(threading.local):
+    """Memory that each thread uses again and again, so that it stays in the cache."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.bfloat16)
+
+    def take(self, size: int) -> Tensor:
+        """So many numbers, until the next call."""
+        if len(self._memory) < size:
+            self._memory = torch.empty(size, dtype=torch.bfloat16)
+        return self._memory[:size]
+
+
 class ProductKernels:
     """The products; tensors are contiguous, weights and rows in float32 or bfloat16."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Use what the library of the training kernels has."""
         self._library = library
+        self._workspace = _Workspace()
 
     @property
     def are_fastest(self) -> bool:
@@ -65,18 +80,18 @@ class ProductKernels:
         """Whether they can add this bias: whole vectors in float32."""
         return len(bias) % _LANES == 0 and bias.dtype is torch.float32
 
-    def pack(self, weight: Tensor) -> Tensor:
-        """Lay a weight (N, K) out for `input_grad`."""
+    def pack(self, weight: Tensor, *, lasting: bool = True) -> Tensor:
+        """Lay a weight (N, K) out for `input_grad`; unless it is to last, this thread's next call writes over it."""
         num_outputs, num_inputs = weight.shape
-        panels = _panels(num_outputs, num_inputs)
+        panels = self._panels(num_outputs, num_inputs, lasting)
         sizes = _Product(0, num_outputs, num_inputs, 0)
         call(self._library, f"pack_{_FORMATS[weight.dtype]}", sizes, weight, panels)
         return panels
 
-    def pack_transpose(self, weight: Tensor) -> Tensor:
-        """Lay a weight (N, K) out for `forward`."""
+    def pack_transpose(self, weight: Tensor, *, lasting: bool = True) -> Tensor:
+        """Lay a weight (N, K) out for `forward`; unless it is to last, this thread's next call writes over it."""
         num_outputs, num_inputs = weight.shape
-        panels = _panels(num_inputs, num_outputs)
+        panels = self._panels(num_inputs, num_outputs, lasting)
         sizes = _Product(0, num_inputs, num_outputs, 0)
         call(self._library, f"pack_transpose_{_FORMATS[weight.dtype]}", sizes, weight, panels)
         return panels
@@ -159,10 +174,11 @@ class ProductKernels:
         if is_transposed:  # what is on the right is written, and read again, once more
             left, right = right, left
         sizes = _ColumnProduct(left.shape[1], num_rows, right.shape[1], add_to is not None, is_transposed)
-        call(self._library, "multiply_columns", sizes, left, right, product, _panels(num_rows, right.shape[1]))
+        right_panels = self._panels(num_rows, right.shape[1], lasting=False)
+        call(self._library, "multiply_columns", sizes, left, right, product, right_panels)
         return product
 
-
-def _panels(depth: int, width: int) -> Tensor:
-    """Memory for a matrix (depth, width) in panels: pairs of rows, whole vectors."""
-    return torch.empty((depth + depth % 2) * (-(-width // _LANES) * _LANES), dtype=torch.bfloat16)
+    def _panels(self, depth: int, width: int, lasting: bool) -> Tensor:
+        """Memory for a matrix (depth, width) in panels: pairs of rows, whole vectors."""
+        size = (depth + depth % 2) * (-(-width // _LANES) * _LANES)
+        return torch.empty(size, dtype=torch.bfloat16) if lasting else self._workspace.take(size)

@@ -168,3 +168,12 @@ def test_results_do_not_depend_on_the_number_of_threads(
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(compute(), expected, strict=True))
     finally:
         torch.set_num_threads(before)
+
+
+def test_memory_that_need_not_last_is_used_again(products: ProductKernels) -> None:
+    first, second = torch.randn(48, 32), torch.randn(32, 64)
+    lasting = products.pack(first)
+    places = {products.pack(weight, lasting=False).data_ptr() for weight in (second, first, second)}
+    assert len(places) == 1
+    assert lasting.data_ptr() not in places
+    assert torch.equal(products.pack(first, lasting=False), lasting)
