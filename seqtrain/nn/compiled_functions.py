@@ -78,7 +78,8 @@ def _take_rounded(x: Tensor) -> Tensor:
 
     It saves the reader a pass over the rows, and the norm's gradient adds up those of both. A second reader gets the
     result itself: the gradients of several would be added up in bfloat16. So does one after a change in place, and one
-    whose gradient somebody wants to see, for whom it must be all in one.
+    whose gradient somebody wants to see, for whom it must be all in one. Who asks for that gradient later, by a hook or
+    `torch.autograd.grad`, does not get the part of the reader that took the twin.
     """
     twin: tuple[Tensor, int] | None = getattr(x, _ROUNDED, None)
     if twin is None:
@@ -103,7 +104,7 @@ def compiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: boo
     if not kernels.has_dim(len(weight)) or torch.float64 in (x.dtype, weight.dtype):
         return None
     x = _take_rounded(x)
-    if own_products(weight, dtype) is not None and kernels.products.has_bias(bias):
+    if own_products(weight, dtype) is not None and kernels.products.has_bias(bias) and kernels.has_format(x.dtype):
         compiled: Tensor = _CompiledLinear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations
         return compiled
     output: Tensor = _Linear.apply(x, weight, bias, relu, kernels)  # type: ignore[no-untyped-call] # torch's Function.apply has no annotations

@@ -170,6 +170,15 @@ def test_results_do_not_depend_on_the_number_of_threads(
         torch.set_num_threads(before)
 
 
+def test_rows_of_another_format_are_left_to_torch(kernels: TrainingKernels, products: ProductKernels) -> None:
+    assert products.are_fastest
+    layer, x = nn.Linear(32, 16), torch.randn(5, 32).half().requires_grad_()
+    with using(kernels), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = layer(x)
+        output = compiled_linear(x, layer.weight, layer.bias, relu=False)
+    assert_close(expected if output is None else output, expected, rtol=2e-2, atol=2e-2)
+
+
 def test_memory_that_need_not_last_is_used_again(products: ProductKernels) -> None:
     first, second = torch.randn(48, 32), torch.randn(32, 64)
     lasting = products.pack(first)
