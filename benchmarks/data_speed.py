@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,10 +28,10 @@ from benchmarks.data.vocabularies import VocabularyTimes, measure_vocabularies, 
 from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.environments import python
-from benchmarks.harness.facts import CHECKOUT, Facts, machine
+from benchmarks.harness.facts import CHECKOUT, Facts, machine, machine_name
 from benchmarks.harness.intervals import bootstrap_median
 from benchmarks.harness.probe import Probe
-from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
+from benchmarks.harness.report import RESULTS, dated_path, rounds_record, table, write_results
 from seqtrain.data.vocabulary import Vocabulary
 
 NUM_MERGES = 8000
@@ -150,12 +149,12 @@ def verdicts(planning: list[dict[str, Any]], collation: dict[int, Rounds]) -> st
 class Page:
     """What was measured so far, and the files that it is written to."""
 
-    def __init__(self, path: Path, num_lines: int) -> None:
+    def __init__(self, path: Path, num_lines: int, facts: Facts) -> None:
         self.planning: list[dict[str, Any]] = []
         self.vocabularies: list[VocabularyTimes] = []
         self.collation: dict[int, Rounds] = {}
         self.text: Rounds | None = None
-        self._path, self._num_lines, self._facts = path, num_lines, machine()
+        self._path, self._num_lines, self._facts = path, num_lines, facts
 
     def write(self, *, is_finished: bool = False) -> None:
         """Write all that there is."""
@@ -165,8 +164,8 @@ class Page:
         """The page's paragraphs."""
         facts = self._facts
         sections = [
-            f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, commit {facts['commit']}: "
-            f"`{facts['command']}`."
+            f"{facts['date']}, {machine_name(facts)}, {facts['cores']} cores, load {facts['load']}, "
+            f"commit {facts['commit']}: `{facts['command']}`."
         ]
         if self.planning or self.collation:
             sections.append(verdicts(self.planning, self.collation))
@@ -223,10 +222,11 @@ def parse_options(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measure the parts, and write data-DATE.md and .json anew after each; some parts have a file of their own."""
+    """Measure the parts, and write their page and JSON anew after each; some parts have files of their own."""
     options = parse_options(words)
     name = "-".join(["data", *([] if set(options.parts) == set(PARTS) else options.parts)])
-    page = Page(options.output / f"{name}-{time.strftime('%Y-%m-%d')}.md", options.lines)
+    facts = machine()
+    page = Page(dated_path(options.output, name, facts), options.lines, facts)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

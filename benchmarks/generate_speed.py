@@ -31,7 +31,7 @@ from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table,
 from benchmarks.harness.contest import Block, Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
-from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
+from benchmarks.harness.report import RESULTS, dated_path, rounds_record, table, write_results
 from seqtrain.tasks.base import Task
 
 MAX_BLEU_CHANGE = 0.1
@@ -317,7 +317,7 @@ def writer(peer: str, origin: str, same: Sequence[str], options: argparse.Namesp
         options: Of the command line.
     """
     facts, start = machine(), time.time()
-    path = options.output / f"generate-{peer}-threads-{options.threads}-{time.strftime('%Y-%m-%d')}.md"
+    path = dated_path(options.output, f"generate-{peer}-threads-{options.threads}", facts)
     told = ("date", "commit", "cpu", "cores", "load", "torch", "python", "environment")
 
     def write(sections: Sequence[str], record: Facts, *, is_finished: bool) -> None:

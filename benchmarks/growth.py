@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.facts import CHECKOUT, Facts, machine
-from benchmarks.harness.report import RESULTS, write_results
+from benchmarks.harness.facts import CHECKOUT, Facts, machine, machine_name
+from benchmarks.harness.report import RESULTS, dated_path, write_results
 from seqtrain.data.indexed import IndexedWriter
 from seqtrain.data.records import SETTLED
 from seqtrain.data.vocabulary import SPECIAL_SYMBOLS, Vocabulary
@@ -151,11 +151,11 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine()
     head = (
-        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, one thread, commit {facts['commit']}: "
+        f"{facts['date']}, {machine_name(facts)}, {facts['cores']} cores, one thread, commit {facts['commit']}: "
         f"`{facts['command']}`. One encoder and one decoder layer of width {options.width}, pairs of 2 to {LONGEST} "
         f'tokens a side; "times" is the factor from line to line. The clock: {options.clock}.'
     )
-    path = options.output / f"growth-{time.strftime('%Y-%m-%d')}.md"
+    path = dated_path(options.output, "growth", facts)
     record: Facts = {"facts": facts}
     tables: dict[str, str] = {}
 

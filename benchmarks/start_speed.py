@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table, same_arm_report, watched
 from benchmarks.harness.contest import Block, Rounds, run_rounds
-from benchmarks.harness.facts import CHECKOUT, Facts, machine
-from benchmarks.harness.report import RESULTS, rounds_record, write_results
+from benchmarks.harness.facts import CHECKOUT, Facts, machine, machine_name
+from benchmarks.harness.report import RESULTS, dated_path, rounds_record, write_results
 
 BARE, CONFIG, HELP = "bare --cfg job", "train --cfg job", "train --help"
 CLAIMS = (
@@ -81,11 +81,11 @@ def main() -> None:
         CommandArm(CONFIG, ("-m", "seqtrain.train", "--cfg", "job")),
         CommandArm(HELP, ("-m", "seqtrain.train", "--help")),
     ]
-    path = arguments.output / f"start-{time.strftime('%Y-%m-%d')}.md"
+    path = dated_path(arguments.output, "start", facts)
 
     def write(rounds: Rounds, *, is_finished: bool = False) -> None:
         sections = [
-            f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, {arguments.clock} clock, "
+            f"{facts['date']}, {machine_name(facts)}, {facts['cores']} cores, {arguments.clock} clock, "
             f"commit {facts['commit']}: `{facts['command']}`. Ratios of speeds: 0.5 is twice the time.",
             claims_table(rounds, CLAIMS),
             times_table(rounds),

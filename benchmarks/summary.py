@@ -2,7 +2,8 @@
 
     python -m benchmarks.summary          # needs matplotlib: pip install 'seqtrain[bench]'
 
-Of several results of one benchmark the newest counts: their names end in the date. A result without claims is left out.
+Of several results of one benchmark on one machine the newest counts: their names end in the machine and the date. A
+result without claims is left out.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.facts import CHECKOUT
-from benchmarks.harness.report import RESULTS
+from benchmarks.harness.facts import CHECKOUT, machine_name
+from benchmarks.harness.report import RESULTS, machine_slug
 
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 PLOT = CHECKOUT / "docs" / "benchmarks.svg"
@@ -34,6 +35,7 @@ class Line:
     """
 
     benchmark: str
+    machine: str
     date: str
     statement: str
     interval: tuple[float, float, float]
@@ -54,24 +56,29 @@ def newest(paths: Sequence[Path]) -> dict[str, tuple[str, Path]]:
 def read_lines(folder: Path) -> list[Line]:
     """All claims of the newest results in a folder."""
     lines = []
-    for benchmark, (date, path) in newest(list(folder.glob("*.json"))).items():
+    for name, (date, path) in newest(list(folder.glob("*.json"))).items():
         record = json.loads(path.read_text(encoding="utf-8"))
+        facts = record.get("facts", record)
+        benchmark = name.removesuffix(f"-{machine_slug(facts)}")
         for claim in record.get("claims", []):
             median, low, high = claim["interval"]
             verdict = claim["verdict"] if record.get("is_finished", True) else f"unfinished, {claim['verdict']}"
-            lines.append(Line(benchmark, date, claim["statement"], (median, low, high), claim["bar"], verdict))
+            interval = (median, low, high)
+            machine = machine_name(facts)
+            lines.append(Line(benchmark, machine, date, claim["statement"], interval, claim["bar"], verdict))
     return lines
 
 
 def summary_table(lines: Sequence[Line]) -> str:
     """Markdown."""
     rows = [
-        f"| {line.benchmark} | {line.date} | {line.statement} | "
+        f"| {line.benchmark} | {line.machine} | {line.date} | {line.statement} | "
         f"{line.interval[0]:.2f} [{line.interval[1]:.2f}, {line.interval[2]:.2f}] | "
         f"{f'{line.bar:g}' if line.bar else ''} | {line.verdict} |"
         for line in lines
     ]
-    return "\n".join(["| benchmark | date | ratio | median [95 %] | bar | |", "|---|---|---|---|---|---|", *rows])
+    head = ["| benchmark | machine | date | ratio | median [95 %] | bar | |", "|---|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 def with_table(page: str, table: str) -> str:
@@ -96,7 +103,8 @@ def plot(lines: Sequence[Line], path: Path) -> None:
         if line.bar:
             axes.plot([line.bar, line.bar], [height - 0.4, height + 0.4], color="#c44e52", linewidth=2)
     axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(lines)), [f"{line.benchmark}: {line.statement}" for line in reversed(lines)])
+    names = [f"{line.benchmark}, {line.machine}: {line.statement}" for line in reversed(lines)]
+    axes.set_yticks(range(len(lines)), names)
     axes.set_xlabel("times as fast (95 % interval; red: what it is held to)")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

@@ -25,7 +25,7 @@ from benchmarks.harness.claims import AGAIN, Claim, claims_record, claims_table,
 from benchmarks.harness.contest import Rounds, run_rounds
 from benchmarks.harness.facts import Facts, machine
 from benchmarks.harness.probe import Probe
-from benchmarks.harness.report import RESULTS, rounds_record, table, write_results
+from benchmarks.harness.report import RESULTS, dated_path, rounds_record, table, write_results
 from benchmarks.training.contestants import Contestant, ours_of, peers_of, running
 from benchmarks.training.settings import SHAPES, Precision, Settings
 from benchmarks.training.work import make_batches
@@ -150,7 +150,7 @@ class Contest:
 def run_contest(shape: str, options: argparse.Namespace) -> list[str]:
     """Write one shape's result, anew as its rounds come; the sections of it."""
     facts, contest = machine(), Contest(shape, options)
-    path = options.output / f"train-{options.device}-{shape}-{time.strftime('%Y-%m-%d')}.md"
+    path = dated_path(options.output, f"train-{options.device}-{shape}", facts)
     head = [f"```\n{facts['command']}\n```", _described(facts)]
     scouting = {precision: contest.scout(precision) for precision in options.precisions}
     chosen = {precision: contest.choose(precision, rounds) for precision, rounds in scouting.items()}

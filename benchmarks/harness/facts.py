@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -37,6 +39,13 @@ def machine() -> Facts:
         },
         **_accelerator(),
     }
+
+
+def machine_name(facts: Mapping[str, object]) -> str:
+    """What a machine is called in tables, by its facts: its processor, whether that has AMX, and its GPU if any."""
+    name = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", str(facts.get("cpu", "unknown")))
+    processor = " ".join([*name.split(), *(["AMX"] if facts.get("amx") else [])])
+    return f"{processor}, {facts['gpu']}" if "gpu" in facts else processor
 
 
 def commit() -> str:

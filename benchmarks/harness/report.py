@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.contest import Block, Rounds
-from benchmarks.harness.facts import Facts
+from benchmarks.harness.facts import Facts, machine_name
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 _UNFINISHED = "**Unfinished**: the benchmark was still running when this was written, or was ended before its time."
+
+
+def dated_path(folder: Path, benchmark: str, facts: Facts) -> Path:
+    """The Markdown file of a benchmark on the machine of these facts, today: of each machine one result is kept."""
+    return folder / f"{benchmark}-{machine_slug(facts)}-{time.strftime('%Y-%m-%d')}.md"
+
+
+def machine_slug(facts: Facts) -> str:
+    """A machine's name for names of files."""
+    return re.sub(r"[^a-z0-9]+", "-", machine_name(facts).lower()).strip("-")
 
 
 def table(rounds: Rounds, baseline: str, *, unit: str) -> str:
