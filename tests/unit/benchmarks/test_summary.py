@@ -33,7 +33,8 @@ def test_claims_are_read_and_results_without_any_left_out(tmp_path: Path) -> Non
 
 def test_each_machine_has_its_own_lines(tmp_path: Path) -> None:
     claim = {"statement": "a / b", "bar": 1.5, "verdict": "shown", "interval": [2.0, 1.9, 2.1]}
-    for facts in ({"cpu": "AMD EPYC"}, {"cpu": "Intel(R) Xeon(R) Processor", "amx": True}):
+    machines: list[dict[str, object]] = [{"cpu": "AMD EPYC"}, {"cpu": "Intel(R) Xeon(R) Processor", "amx": True}]
+    for facts in machines:
         dated_path(tmp_path, "speed", facts).with_suffix(".json").write_text(
             json.dumps({"facts": facts, "claims": [claim]})
         )
