@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from seqtrain.data.text import TextFile
 from seqtrain.data.tokens import IntArray
 
 if TYPE_CHECKING:
@@ -82,8 +83,11 @@ def tokenize_chunk(lines: Sequence[str], tokenizer: Tokenizer) -> Chunk:
     return tokenizer.tokenize_lines(lines)
 
 
-def split_lines(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of lines, each of half a million characters or a little more."""
+def split_lines(lines: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Some lines at a time, of half a million characters or a little more."""
+    if isinstance(lines, TextFile):
+        yield from lines.blocks()
+        return
     chunk: list[str] = []
     size = 0
     for line in lines:

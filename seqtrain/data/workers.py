@@ -6,12 +6,13 @@ which surprises whoever calls seqtrain from a script of their own.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,8 @@ Answer = TypeVar("Answer")
 
 _CHUNKS_AHEAD = 2  # that a process has, so that it need not wait for the next one
 _CHUNKS_WAITING = 64  # for one before them, at most
+_PIPE_BYTES = 2**20  # the most that Linux gives without being asked by root
+_SWITCH_SECONDS = 1e-4  # how long the thread that reads, and keeps the parent waiting, itself waits for its turn
 
 
 class Worker(Generic[Work, Answer]):
@@ -40,14 +43,16 @@ class Worker(Generic[Work, Answer]):
     """
 
     def __init__(self, function: Callable[[Work], Answer]) -> None:
-        self._connection, theirs = Pipe()
-        with theirs:
+        their_works, self._works = _pipe()
+        self._answers, their_answers = _pipe()
+        with their_works, their_answers:
+            descriptors = their_works.fileno(), their_answers.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import main; main({theirs.fileno()})"],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-c", f"from {__name__} import main; main{descriptors}"],
+                pass_fds=descriptors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
-        self._connection.send(function)
+        self._works.send(function)
 
     def __enter__(self) -> Self:
         """Nothing to prepare: the constructor has started the process."""
@@ -59,18 +64,19 @@ class Worker(Generic[Work, Answer]):
         """Let the process end: it does when there is nothing more to read, and at once if something was raised."""
         if kind is not None:
             self._process.kill()
-        self._connection.close()
+        self._works.close()
+        self._answers.close()
         self._process.wait()
 
     def send(self, work: Work) -> None:
         """Give the process work, which it does after what it was given before."""
         with suppress(BrokenPipeError):  # a process that died is told of when its answer is wanted
-            self._connection.send(work)
+            self._works.send(work)
 
     @property
     def has_answer(self) -> bool:
         """Whether `receive` need not wait."""
-        return self._connection.poll()
+        return self._answers.poll()
 
     def receive(self) -> Answer:
         """Wait for the next answer; they come in the order of the work.
@@ -79,7 +85,7 @@ class Worker(Generic[Work, Answer]):
             RuntimeError: The process died.
         """
         try:
-            answer = self._connection.recv()
+            answer = self._answers.recv()
         except (EOFError, OSError) as error:
             raise RuntimeError(
                 f"a process that prepares text died with status {self._process.wait()} (out of memory?)"
@@ -108,10 +114,10 @@ class _Place:
 class _Tokenizing:
     """A process, and the places of what it was given."""
 
-    worker: Worker[list[str], Chunk]
+    worker: Worker[Sequence[str], Chunk]
     places: deque[_Place] = field(default_factory=deque)
 
-    def give(self, lines: list[str], place: _Place) -> None:
+    def give(self, lines: Sequence[str], place: _Place) -> None:
         self.worker.send(lines)
         self.places.append(place)
 
@@ -119,7 +125,7 @@ class _Tokenizing:
         self.places.popleft().chunk = self.worker.receive()
 
 
-def tokenize_in_processes(chunks: Iterable[list[str]], tokenizer: Tokenizer, count: int) -> Iterator[Chunk]:
+def tokenize_in_processes(chunks: Iterable[Sequence[str]], tokenizer: Tokenizer, count: int) -> Iterator[Chunk]:
     """Tokenize lists of lines in some processes, of which this one is the last; they come in the order of the lists.
 
     What the others have no time for is done here, so that no core waits for this process to read and write.
@@ -159,14 +165,15 @@ def call_in_process(function: Callable[[Work], Answer], work: Work) -> Answer:
         return worker.receive()
 
 
-def main(descriptor: int) -> None:
-    """What a process does until the other end of its connection is closed."""
+def main(works: int, answers: int) -> None:
+    """What a process does until the other ends of its two pipes, of which these are the descriptors, are closed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the parent is told too, and ends this process
-    with Connection(descriptor) as connection:
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with Connection(works, writable=False) as reader, Connection(answers, readable=False) as writer:
         messages: SimpleQueue[Any] = SimpleQueue()
         # read at once: a parent that waits for its message to be read would not read answers
-        Thread(target=_read, args=(connection, messages), daemon=True).start()
+        Thread(target=_read, args=(reader, messages), daemon=True).start()
         function = messages.get()
         while function is not _END and (work := messages.get()) is not _END:
             try:
@@ -174,9 +181,18 @@ def main(descriptor: int) -> None:
             except Exception as error:  # whatever it is, it belongs to the parent
                 answer = Failure(error)
             try:
-                connection.send(answer)
+                writer.send(answer)
             except OSError:  # the parent was stopped
                 return
+
+
+def _pipe() -> tuple[Connection, Connection]:
+    """The ends of a pipe, to read from and to write to, with room for what is sent ahead where the system lends it."""
+    reader, writer = Pipe(duplex=False)
+    if sys.platform == "linux":
+        with suppress(OSError):  # the pipes of this user have all the memory that they may have
+            fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return reader, writer
 
 
 _END = object()

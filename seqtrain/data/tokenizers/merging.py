@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from seqtrain.data.tokenizers.key_index import KeyIndex
 from seqtrain.data.tokens import IntArray
 
 _END_OF_WORD = "</w>"
@@ -73,10 +74,9 @@ class Merges:
         )
         self.num_symbols = len(numbers)
         self._spellings = list(numbers)
-        pairs = np.array([numbers[left] * len(numbers) + numbers[right] for left, right in ranks], np.int64)
-        order = np.argsort(pairs)
-        self._pairs = np.append(pairs[order], np.iinfo(np.int64).max)  # something is behind every pair
-        self._ranks = np.append(np.fromiter(ranks.values(), np.int32, len(ranks))[order], np.int32(_NO_RANK))
+        pairs = np.array([numbers[left] * len(numbers) + numbers[right] for left, right in ranks], np.uint64)
+        self._ranks = KeyIndex(1)
+        self._ranks.add(pairs[:, None], np.fromiter(ranks.values(), np.int64, len(ranks)))
         self._joined = np.zeros(max(ranks.values(), default=0) + 1, np.int32)
         for (left, right), rank in ranks.items():
             self._joined[rank] = numbers[left + right]
@@ -144,12 +144,11 @@ class Merges:
     def _rank(self, row: _Row, positions: IntArray) -> None:
         """Look up the pairs of some symbols with the next."""
         following = np.minimum(positions + 1, len(row.symbols) - 1)
-        left, right = row.symbols[positions].astype(np.int64), row.symbols[following]
-        pairs = left * self.num_symbols + right
-        places = np.searchsorted(self._pairs, pairs)
-        is_pair = (self._pairs[places] == pairs) & (following > positions) & (left >= 0) & (right >= 0)
-        is_pair &= row.words[positions] == row.words[following]
-        row.ranks[positions] = np.where(is_pair, self._ranks[places], _NO_RANK)
+        left, right = row.symbols[positions], row.symbols[following]
+        is_pair = (left >= 0) & (right >= 0) & (row.words[positions] == row.words[following]) & (following > positions)
+        pairs = left.astype(np.uint64) * np.uint64(self.num_symbols) + right.astype(np.uint64)
+        ranks = self._ranks.look_up(pairs[:, None])
+        row.ranks[positions] = np.where(is_pair & (ranks >= 0), ranks, _NO_RANK)
 
 
 def _table_of_characters(numbers: Mapping[str, int]) -> npt.NDArray[np.int32]:

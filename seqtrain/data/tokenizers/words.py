@@ -34,6 +34,7 @@ class WordTable:
     def _forget(self) -> None:
         self._index = WordIndex()
         self._flat = np.empty(0, np.uint32)  # the symbols of all words
+        self._starts = np.empty(0, np.int64)  # where those of each begin
         self._counts = np.empty(0, np.int64)  # how many belong to each
 
     def tokenize(self, lines: Sequence[str]) -> Chunk:
@@ -44,7 +45,7 @@ class WordTable:
         if new := self._index.words[len(self._counts) :]:
             self._learn(new)
         counts = self._counts[words]
-        tokens = self._flat[row_positions((np.cumsum(self._counts) - self._counts)[words], counts)]
+        tokens = self._flat[row_positions(self._starts[words], counts)]
         ends, ends_of_lines = np.concatenate([[0], np.cumsum(counts)]), np.cumsum(num_words)
         return Chunk.of(self._symbols.symbols, tokens, ends[ends_of_lines] - ends[ends_of_lines - num_words])
 
@@ -53,6 +54,7 @@ class WordTable:
         codes = 2 * pieces
         codes[np.cumsum(counts) - 1] += 1
         self._spell(np.unique(codes[self._numbers[codes] < 0]))
+        self._starts = np.concatenate([self._starts, len(self._flat) + np.cumsum(counts) - counts])
         self._flat = np.concatenate([self._flat, self._numbers[codes].astype(np.uint32)])
         self._counts = np.concatenate([self._counts, counts])
 

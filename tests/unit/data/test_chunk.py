@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from seqtrain.data import chunk
 from seqtrain.data.chunk import Chunk, split_lines, tokenize_chunk
+from seqtrain.data.text import TextFile
 from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
 
 
@@ -22,6 +25,16 @@ def test_lines_are_split_behind_enough_characters() -> None:
     assert list(split_lines([])) == []
     long = "x" * chunk._CHUNK_CHARACTERS
     assert list(split_lines(["a", long, "b", long, long])) == [["a", long], ["b", long], [long]]
+
+
+def test_a_file_is_split_where_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.en"
+    path.write_text("a b\nc\n")
+    file = TextFile(path)
+    assert [list(lines) for lines in split_lines(file)] == [["a b", "c"]]
+    assert [list(lines) for lines in split_lines(file.part(1, 2))] == [["c"]]
+    result = tokenize_chunk(next(split_lines(file)), WhitespaceTokenizer())
+    assert (result.symbols, result.lengths.tolist()) == (["a", "b", "c"], [2, 1])
 
 
 def test_a_chunk_holds_the_symbols_that_occur() -> None:

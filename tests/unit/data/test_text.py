@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from seqtrain.data import text
 from seqtrain.data.text import (
+    JoinedLines,
     TextFile,
     TextStream,
     check_parallel,
@@ -103,6 +104,30 @@ def test_a_part_of_a_file_is_a_range_of_lines(tmp_path: Path) -> None:
     assert (list(first), len(first)) == (["a", "b", "c"], 3)
     assert (list(second), len(second)) == (["d"], 1)
     assert len({file.fingerprint, first.fingerprint, second.fingerprint}) == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=LINES, bounds=st.tuples(st.integers(0, 12), st.integers(0, 14)), block=st.integers(3, 20))
+def test_blocks_are_the_lines_of_a_part(
+    lines: list[str], bounds: tuple[int, int], block: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = "".join(f"{line}\n" for line in lines).removeprefix("\ufeff")
+    start, stop = bounds
+    expected = content.split("\n")[:-1][start:stop]
+    part = TextFile(write(tmp_path_factory.mktemp("text"), content.encode())).part(start, stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "_BLOCK", block)
+        blocks = list(part.blocks())
+    assert [line for joined in blocks for line in joined] == expected
+    assert [len(joined) for joined in blocks] == [len(list(joined)) for joined in blocks]
+    assert all(len(joined) for joined in blocks)
+    assert len(part) == len(expected) == len(list(part))
+
+
+def test_joined_lines_are_a_sequence() -> None:
+    lines = JoinedLines("a\n\nb")
+    assert (len(lines), lines[2], lines[:2], list(lines)) == (3, "b", ["a", ""], ["a", "", "b"])
+    assert list(JoinedLines("")) == [""]
 
 
 def test_a_part_of_a_stream_is_a_range_of_characters(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from seqtrain.data import workers
 from seqtrain.data.chunk import Chunk, tokenize_chunk
+from seqtrain.data.text import JoinedLines
 from seqtrain.data.tokenizers import Tokenizer, TokenizerKind, TokenizerOptions, make_tokenizer
 from seqtrain.data.tokenizers.subword_nmt import SubwordTokenizer
 from seqtrain.data.tokenizers.whitespace import WhitespaceTokenizer
@@ -46,8 +47,10 @@ TEXT = ["the cat sat on the mat", "the dog sat on the log"] * 20
 def test_tokenizers_work_in_other_processes_as_in_this_one(tokenizer: Tokenizer) -> None:
     with Worker(partial(tokenize_chunk, tokenizer=tokenizer)) as worker:
         worker.send(TEXT)
-        chunk = worker.receive()
-    assert symbols_of(chunk) == [symbol for line in TEXT for symbol in tokenizer.tokenize(line)]
+        worker.send(JoinedLines("\n".join(TEXT)))
+        chunks = [worker.receive(), worker.receive()]
+    expected = [symbol for line in TEXT for symbol in tokenizer.tokenize(line)]
+    assert [symbols_of(chunk) for chunk in chunks] == [expected, expected]
 
 
 def test_there_may_be_more_processes_than_work() -> None:
